@@ -1,0 +1,30 @@
+/*
+ * compat.h
+ *	  Every difference between PostgreSQL versions that the extension meets.
+ *
+ * PostgreSQL 14 to 18.  No other file tests PG_VERSION_NUM.
+ */
+#ifndef POLICY_COMPAT_H
+#define POLICY_COMPAT_H
+
+#if PG_VERSION_NUM < 140000
+#error "policy_engine needs PostgreSQL 14 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* PGPROC.lxid moved into a struct in 17. */
+#if PG_VERSION_NUM >= 170000
+#define policy_current_lxid() (MyProc->vxid.lxid)
+#else
+#define policy_current_lxid() (MyProc->lxid)
+#endif
+
+/* Reserving a prefix for settings got its name in 15. */
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+#endif							/* POLICY_COMPAT_H */

@@ -1,0 +1,41 @@
+/*
+ * document.h
+ *	  The type policy_document: a policy's text that has been checked.
+ *
+ * On disk: the varlena header, a format version, the source's SHA-256, the
+ * source.  The digest is at a fixed place near the front, so that knowing it
+ * costs a slice of a toasted value and not all of it.  An unknown format
+ * version means: take the source, and parse again.
+ */
+#ifndef POLICY_DOCUMENT_H
+#define POLICY_DOCUMENT_H
+
+#include "fmgr.h"
+
+#define POLICY_DIGEST_LENGTH 32
+#define POLICY_DOCUMENT_FORMAT 1
+
+typedef struct PolicyDocument
+{
+	int32		vl_len_;		/* varlena header (do not touch directly!) */
+	uint32		format;
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	uint32		source_len;
+	char		source[FLEXIBLE_ARRAY_MEMBER];	/* not NUL-terminated */
+} PolicyDocument;
+
+#define POLICY_DOCUMENT_HEADER_BYTES (offsetof(PolicyDocument, source))
+
+#define DatumGetPolicyDocument(d) ((PolicyDocument *) PG_DETOAST_DATUM(d))
+#define PG_GETARG_POLICY_DOCUMENT(n) DatumGetPolicyDocument(PG_GETARG_DATUM(n))
+
+/* SHA-256 of a text into digest. */
+extern void policy_digest(const char *data, int len, uint8 *digest);
+
+/*
+ * The digest of a possibly toasted document, by fetching its header alone.
+ * Raises data_corrupted where the value is shorter than its header.
+ */
+extern void policy_document_digest(Datum document, uint8 *digest);
+
+#endif							/* POLICY_DOCUMENT_H */

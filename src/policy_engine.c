@@ -1,0 +1,22 @@
+/*
+ * policy_engine.c
+ *	  Library load: one initialisation a room.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "compat.h"
+#include "language/language.h"
+#include "store/store.h"
+
+PG_MODULE_MAGIC;
+
+void
+_PG_init(void)
+{
+	policy_language_init();
+	policy_store_init();
+	MarkGUCPrefixReserved("policy_engine");
+}
