@@ -1,0 +1,241 @@
+/*
+ * evaluate.c
+ *	  From the rules that apply to a verdict (docs/policy-language.md, sections
+ *	  4 and 5).
+ *
+ * A Member is one voice in the verdict: an applying rule, or the default where
+ * it counts as one.  Members are ordered by standing: strictest first, then in
+ * document order, the default last.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "engine/evaluate.h"
+
+typedef struct Member
+{
+	const CompiledRule *rule;	/* NULL: the default */
+	PolicyDecision decision;
+	const PolicyConstraint *constraints;
+	int			position;
+} Member;
+
+typedef struct Members
+{
+	Member	   *items;			/* by standing; the first one wins */
+	int			count;
+	const PolicyConstraint *constraints;	/* merged and filled; NULL where the one
+									 * member's own is at hand */
+} Members;
+
+static int
+compare_members(const void *a, const void *b)
+{
+	const Member *left = a;
+	const Member *right = b;
+
+	if (left->decision != right->decision)
+		return (int) right->decision - (int) left->decision;
+	return left->position - right->position;
+}
+
+static Member
+default_member(const CompiledPolicy *policy)
+{
+	Member		member;
+
+	member.rule = NULL;
+	member.decision = policy->default_decision;
+	member.constraints = policy->default_constraints;
+	member.position = policy->nrules;
+	return member;
+}
+
+/*
+ * Collects the applying rules, the MAYBEs among them where asked to.  Where none
+ * of them certainly applies, the default is one more.
+ */
+static Members
+collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_maybes)
+{
+	Members		members = {0};
+	bool		certain = false;
+
+	members.items = palloc(sizeof(Member) * (rules->count + 1));
+	for (int i = 0; i < rules->count; i++)
+	{
+		const ApplyingRule *applying = &rules->items[i];
+		Member	   *member = &members.items[members.count];
+
+		if (applying->standing == POLICY_APPLIES_MAYBE && !with_maybes)
+			continue;
+		certain = certain || applying->standing == POLICY_APPLIES;
+		member->rule = applying->rule;
+		member->decision = applying->rule->decision;
+		member->constraints = applying->rule->constraints;
+		member->position = applying->rule->position;
+		members.count++;
+	}
+	if (!certain)
+		members.items[members.count++] = default_member(policy);
+	qsort(members.items, members.count, sizeof(Member), compare_members);
+	return members;
+}
+
+/* All members' constraints but the denying ones', the tighter winning. */
+static const PolicyConstraint *
+merged_constraints(const CompiledPolicy *policy, const Members *members)
+{
+	const PolicyConstraint *merged = constraint_empty();
+
+	for (int i = 0; i < members->count; i++)
+	{
+		if (members->items[i].decision != POLICY_DENY)
+			merged = constraint_merge(merged, members->items[i].constraints);
+	}
+	return constraint_fill(merged, policy->default_constraints);
+}
+
+static Jsonb *
+verdict_constraints(const CompiledPolicy *policy, const Members *members)
+{
+	const Member *winner = &members->items[0];
+
+	if (winner->decision == POLICY_DENY)
+		return policy->no_constraints;
+	if (members->constraints != NULL)
+		return constraint_to_jsonb(members->constraints);
+	if (members->count == 1)
+		return winner->rule != NULL ? winner->rule->alone : policy->default_jsonb;
+	return constraint_to_jsonb(merged_constraints(policy, members));
+}
+
+static bool
+has_maybes(const ApplyingRules *rules)
+{
+	for (int i = 0; i < rules->count; i++)
+	{
+		if (rules->items[i].standing == POLICY_APPLIES_MAYBE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Under strictest, a permitting rule with an unknown exception counts only where
+ * that leaves the stricter verdict: a stricter decision, or tighter constraints.
+ */
+static Members
+collect_strictest(const CompiledPolicy *policy, const ApplyingRules *rules)
+{
+	Members		without = collect(policy, rules, false);
+	Members		with;
+	const PolicyConstraint *bounds;
+	const PolicyConstraint *tighter;
+
+	if (!has_maybes(rules))
+		return without;
+	with = collect(policy, rules, true);
+	if (with.items[0].decision > without.items[0].decision)
+		return with;
+	if (without.items[0].decision == POLICY_DENY)
+		return without;
+	bounds = merged_constraints(policy, &without);
+	tighter = constraint_merge(bounds, merged_constraints(policy, &with));
+	if (constraint_equal(bounds, tighter))
+		return without;
+	with.constraints = tighter;
+	return with;
+}
+
+static int
+greatest_wait(const Members *members)
+{
+	int			wait = 0;
+
+	for (int i = 0; i < members->count; i++)
+	{
+		const CompiledRule *rule = members->items[i].rule;
+
+		if (rule != NULL && rule->decision == POLICY_THROTTLE)
+			wait = Max(wait, rule->wait);
+	}
+	return wait;
+}
+
+static int
+compare_positions(const void *a, const void *b)
+{
+	return (*(const CompiledRule *const *) a)->position -
+		(*(const CompiledRule *const *) b)->position;
+}
+
+static void
+set_matched(const Members *members, bool winner_alone, PolicyVerdict *verdict)
+{
+	int			count = winner_alone ? 1 : members->count;
+
+	verdict->matched = palloc(sizeof(CompiledRule *) * count);
+	for (int i = 0; i < count; i++)
+	{
+		if (members->items[i].rule != NULL)
+			verdict->matched[verdict->nmatched++] = members->items[i].rule;
+	}
+	qsort(verdict->matched, verdict->nmatched, sizeof(CompiledRule *), compare_positions);
+}
+
+static void
+set_monitored(const ApplyingRules *monitoring, PolicyVerdict *verdict)
+{
+	verdict->monitored = palloc(sizeof(CompiledRule *) * Max(monitoring->count, 1));
+	for (int i = 0; i < monitoring->count; i++)
+		verdict->monitored[i] = monitoring->items[i].rule;
+	verdict->nmonitored = monitoring->count;
+}
+
+bool
+policy_decide(const CompiledPolicy *policy, const Job *job, TimestampTz at,
+			  PolicyBudget *budget, PolicyVerdict *verdict)
+{
+	ApplyingRules enforcing;
+	ApplyingRules monitoring;
+	Members		members;
+	const Member *winner;
+
+	if (job->invalid != NULL)
+	{
+		policy_verdict_without_rule(POLICY_DENY,
+									psprintf("invalid job: %s", job->invalid), verdict);
+		return true;
+	}
+	policy_match(policy, job, at, budget, &enforcing, &monitoring);
+	if (budget->exhausted)
+		return false;
+
+	members = policy->first_match ? collect(policy, &enforcing, true) :
+		collect_strictest(policy, &enforcing);
+	winner = &members.items[0];
+	memset(verdict, 0, sizeof(PolicyVerdict));
+	verdict->decision = winner->decision;
+	verdict->winner = winner->rule;
+	verdict->reason = winner->rule != NULL ? winner->rule->reason : policy->default_reason;
+	verdict->constraints = verdict_constraints(policy, &members);
+	set_matched(&members, policy->first_match, verdict);
+	set_monitored(&monitoring, verdict);
+	if (verdict->decision == POLICY_THROTTLE)
+		verdict->retry_after_sec = greatest_wait(&members);
+	return true;
+}
+
+void
+policy_verdict_without_rule(PolicyDecision decision, const char *reason,
+							PolicyVerdict *verdict)
+{
+	memset(verdict, 0, sizeof(PolicyVerdict));
+	verdict->decision = decision;
+	verdict->reason = cstring_to_text(reason);
+	verdict->constraints = constraint_to_jsonb(decision == POLICY_DENY ?
+											   constraint_empty() :
+											   constraint_builtin_defaults());
+}

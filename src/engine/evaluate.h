@@ -1,0 +1,44 @@
+/*
+ * evaluate.h
+ *	  From a compiled policy, a job and a time to a verdict.
+ */
+#ifndef POLICY_EVALUATE_H
+#define POLICY_EVALUATE_H
+
+#include "engine/compile.h"
+#include "engine/job.h"
+#include "engine/match.h"
+
+/*
+ * A verdict, its parts borrowed from the policy or allocated in the memory
+ * context that was current.
+ */
+typedef struct PolicyVerdict
+{
+	PolicyDecision decision;
+	text	   *reason;
+	Jsonb	   *constraints;	/* {} for DENY */
+	const CompiledRule *winner; /* NULL: the default, or an invalid job */
+	const CompiledRule **matched;	/* in document order */
+	int			nmatched;
+	const CompiledRule **monitored;
+	int			nmonitored;
+	int			retry_after_sec;	/* THROTTLE alone, else 0 */
+} PolicyVerdict;
+
+/*
+ * Decides.  Raises nothing for what the job holds: an invalid job is DENY.
+ * Returns false, with *verdict unset, where the budget ran out.
+ */
+extern bool policy_decide(const CompiledPolicy *policy, const Job *job,
+						  TimestampTz at, PolicyBudget *budget,
+						  PolicyVerdict *verdict);
+
+/*
+ * A verdict that no rule gave: DENY, or ALLOW within the built-in default
+ * constraints.
+ */
+extern void policy_verdict_without_rule(PolicyDecision decision, const char *reason,
+										PolicyVerdict *verdict);
+
+#endif							/* POLICY_EVALUATE_H */

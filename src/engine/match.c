@@ -1,0 +1,194 @@
+/*
+ * match.c
+ *	  Which rules apply to a job at a time.
+ *
+ * This file alone knows how rules are found: here each is tried in turn.
+ */
+#include "postgres.h"
+
+#include "engine/match.h"
+
+static bool
+glob_matches(const Glob *glob, const JobString *value, PolicyBudget *budget)
+{
+	return policy_budget_spend(budget, 1 + value->len / 64) &&
+		glob_match(glob, value->data, value->len);
+}
+
+static bool
+any_value_matches(const Glob *glob, const JobString *values, int nvalues, PolicyBudget *budget)
+{
+	for (int i = 0; i < nvalues; i++)
+	{
+		if (glob_matches(glob, &values[i], budget))
+			return true;
+	}
+	return false;
+}
+
+/* Whether one of the list's patterns matches one of the values. */
+static bool
+any_glob_matches(const GlobList *list, const JobString *values, int nvalues, PolicyBudget *budget)
+{
+	for (int i = 0; i < list->count; i++)
+	{
+		if (any_value_matches(&list->globs[i], values, nvalues, budget))
+			return true;
+	}
+	return false;
+}
+
+static bool
+lists_hold(const GlobList *any, const GlobList *all, const GlobList *none,
+		   const JobString *values, int nvalues, PolicyBudget *budget)
+{
+	if (any->count > 0 && !any_glob_matches(any, values, nvalues, budget))
+		return false;
+	for (int i = 0; i < all->count; i++)
+	{
+		if (!any_value_matches(&all->globs[i], values, nvalues, budget))
+			return false;
+	}
+	return !any_glob_matches(none, values, nvalues, budget);
+}
+
+static bool
+condition_holds(const CompiledCondition *condition, const Job *job, PolicyBudget *budget)
+{
+	const JobString *values;
+	int			nvalues;
+
+	if (condition->field >= POLICY_FIRST_SET)
+	{
+		const JobSet *set = &job->sets[condition->field - POLICY_FIRST_SET];
+
+		values = set->items;
+		nvalues = set->count;
+	}
+	else
+	{
+		values = &job->fields[condition->field];
+		nvalues = values->data != NULL ? 1 : 0;
+	}
+	return lists_hold(&condition->any, &condition->all, &condition->none,
+					  values, nvalues, budget);
+}
+
+static bool
+label_holds(const CompiledLabel *label, const Job *job, PolicyBudget *budget)
+{
+	const JobString *value = policy_job_label(job, label->name, label->len);
+
+	if (label->present)
+		return value != NULL;
+	return lists_hold(&label->any, &label->all, &label->none,
+					  value, value != NULL ? 1 : 0, budget);
+}
+
+static PolicyTruth
+match_holds(const CompiledMatch *match, const Job *job, PolicyBudget *budget)
+{
+	if (match->has_secrets_present && match->secrets_present != job->secrets_present)
+		return POLICY_FALSE;
+	for (int i = 0; i < match->nconditions; i++)
+	{
+		if (!condition_holds(&match->conditions[i], job, budget))
+			return POLICY_FALSE;
+	}
+	for (int i = 0; i < match->nlabels; i++)
+	{
+		if (!label_holds(&match->labels[i], job, budget))
+			return POLICY_FALSE;
+	}
+	if (match->when == NULL)
+		return POLICY_TRUE;
+	if (!policy_budget_spend(budget, POLICY_BUDGET_INTERVAL / 8))
+		return POLICY_FALSE;
+	return policy_predicate_test(match->when, job->source);
+}
+
+/* Whether one of the rule's live exceptions holds. */
+static PolicyTruth
+excepted(const CompiledRule *rule, const Job *job, TimestampTz at, PolicyBudget *budget)
+{
+	PolicyTruth result = POLICY_FALSE;
+
+	for (int i = 0; i < rule->nexceptions && result != POLICY_TRUE; i++)
+	{
+		if (at < rule->exceptions[i].expires_at)
+			result = Max(result, match_holds(&rule->exceptions[i].match, job, budget));
+	}
+	return result;
+}
+
+static PolicyStanding
+rule_standing(const CompiledRule *rule, const Job *job, TimestampTz at, PolicyBudget *budget)
+{
+	bool		restricts = rule->decision >= POLICY_THROTTLE;
+	PolicyTruth holds;
+	PolicyTruth exception;
+
+	if (at < rule->not_before || at >= rule->expires_at)
+		return POLICY_APPLIES_NOT;
+	holds = match_holds(&rule->match, job, budget);
+	if (holds == POLICY_FALSE)
+		return POLICY_APPLIES_NOT;
+	exception = excepted(rule, job, at, budget);
+	if (exception == POLICY_TRUE)
+		return POLICY_APPLIES_NOT;
+
+	/* No counter can be read yet, so a velocity is unknown. */
+	if (rule->has_velocity)
+		holds = POLICY_UNKNOWN;
+	if (!restricts)
+	{
+		if (holds == POLICY_UNKNOWN)
+			return POLICY_APPLIES_NOT;
+		return exception == POLICY_UNKNOWN ? POLICY_APPLIES_MAYBE : POLICY_APPLIES;
+	}
+	return holds == POLICY_UNKNOWN || exception == POLICY_UNKNOWN ?
+		POLICY_APPLIES_UNCERTAIN : POLICY_APPLIES;
+}
+
+static void
+add_rule(ApplyingRules *rules, const CompiledRule *rule, PolicyStanding standing)
+{
+	if (rules->count == rules->capacity)
+	{
+		rules->capacity = Max(8, rules->capacity * 2);
+		rules->items = rules->items == NULL ?
+			palloc(sizeof(ApplyingRule) * rules->capacity) :
+			repalloc(rules->items, sizeof(ApplyingRule) * rules->capacity);
+	}
+	rules->items[rules->count].rule = rule;
+	rules->items[rules->count].standing = standing;
+	rules->count++;
+}
+
+void
+policy_match(const CompiledPolicy *policy, const Job *job, TimestampTz at,
+			 PolicyBudget *budget, ApplyingRules *enforcing, ApplyingRules *monitoring)
+{
+	bool		settled = false;
+
+	memset(enforcing, 0, sizeof(ApplyingRules));
+	memset(monitoring, 0, sizeof(ApplyingRules));
+	for (int i = 0; i < policy->nrules; i++)
+	{
+		const CompiledRule *rule = &policy->rules[i];
+		PolicyStanding standing;
+
+		if (settled && !rule->monitor)
+			continue;
+		if (!policy_budget_spend(budget, 1))
+			return;
+		standing = rule_standing(rule, job, at, budget);
+		if (rule->monitor && standing >= POLICY_APPLIES_UNCERTAIN)
+			add_rule(monitoring, rule, standing);
+		else if (!rule->monitor && standing != POLICY_APPLIES_NOT)
+		{
+			add_rule(enforcing, rule, standing);
+			settled = policy->first_match && standing == POLICY_APPLIES;
+		}
+	}
+}

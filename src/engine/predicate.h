@@ -1,0 +1,28 @@
+/*
+ * predicate.h
+ *	  A `when`: PostgreSQL's own jsonpath predicate over the whole job.
+ *
+ * Behind this small interface so that the engine also builds outside the
+ * server, where test/fuzz gives another implementation.
+ */
+#ifndef POLICY_PREDICATE_H
+#define POLICY_PREDICATE_H
+
+#include "utils/jsonb.h"
+
+typedef enum PolicyTruth
+{
+	POLICY_FALSE,
+	POLICY_UNKNOWN,
+	POLICY_TRUE
+} PolicyTruth;
+
+typedef struct PolicyPredicate PolicyPredicate;
+
+/* text is what policy_predicate_parse() returned; current memory context. */
+extern PolicyPredicate *policy_predicate_compile(const char *text);
+
+/* Any error that the job provokes is POLICY_UNKNOWN. */
+extern PolicyTruth policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job);
+
+#endif							/* POLICY_PREDICATE_H */

@@ -1,0 +1,81 @@
+/*
+ * predicate_sql.c
+ *	  A `when` inside the server, by jsonb_path_match().
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonpath.h"
+#include "utils/memutils.h"
+
+#include "engine/predicate.h"
+
+struct PolicyPredicate
+{
+	JsonPath   *path;
+	Jsonb	   *no_variables;
+};
+
+PolicyPredicate *
+policy_predicate_compile(const char *text)
+{
+	PolicyPredicate *predicate = palloc(sizeof(PolicyPredicate));
+	Datum		path = DirectFunctionCall1(jsonpath_in, CStringGetDatum(text));
+	Datum		variables = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+
+	predicate->path = DatumGetJsonPathP(path);
+	predicate->no_variables = DatumGetJsonbP(variables);
+	return predicate;
+}
+
+/* What stops the query and not this job alone. */
+static bool
+stops_the_query(int sqlerrcode)
+{
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INTERNAL_ERROR;
+}
+
+/*
+ * jsonb_path_match() in silent mode gives NULL for unknown.  What it throws all
+ * the same (too deep a job for the stack) is unknown too.  No subtransaction is
+ * needed to go on after it: evaluating a jsonpath takes nothing but memory.
+ */
+PolicyTruth
+policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job)
+{
+	LOCAL_FCINFO(fcinfo, 4);
+	volatile PolicyTruth truth = POLICY_UNKNOWN;
+	MemoryContext context = CurrentMemoryContext;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 4, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = JsonbPGetDatum(job);
+	fcinfo->args[0].isnull = false;
+	fcinfo->args[1].value = PointerGetDatum(predicate->path);
+	fcinfo->args[1].isnull = false;
+	fcinfo->args[2].value = JsonbPGetDatum(predicate->no_variables);
+	fcinfo->args[2].isnull = false;
+	fcinfo->args[3].value = BoolGetDatum(true);
+	fcinfo->args[3].isnull = false;
+
+	PG_TRY();
+	{
+		Datum		result = jsonb_path_match(fcinfo);
+
+		if (!fcinfo->isnull)
+			truth = DatumGetBool(result) ? POLICY_TRUE : POLICY_FALSE;
+	}
+	PG_CATCH();
+	{
+		int			sqlerrcode = geterrcode();
+
+		if (stops_the_query(sqlerrcode) && sqlerrcode != ERRCODE_STATEMENT_TOO_COMPLEX)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return truth;
+}

@@ -1,0 +1,88 @@
+/*
+ * verdict_sql.c
+ *	  A verdict as the composite policy_verdict.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/syscache.h"
+
+#include "engine/verdict_sql.h"
+
+/* The composite's columns, in order. */
+enum
+{
+	VERDICT_DECISION,
+	VERDICT_REASON,
+	VERDICT_CONSTRAINTS,
+	VERDICT_MATCHED_RULE,
+	VERDICT_MATCHED_RULES,
+	VERDICT_MONITORED_RULES,
+	VERDICT_SNAPSHOT,
+	VERDICT_RETRY_AFTER_SEC,
+	VERDICT_NCOLUMNS
+};
+
+void
+policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape)
+{
+	Oid			enumtype = TupleDescAttr(tupdesc, VERDICT_DECISION)->atttypid;
+
+	if (tupdesc->natts != VERDICT_NCOLUMNS)
+		elog(ERROR, "policy_verdict has %d columns, not %d", tupdesc->natts, VERDICT_NCOLUMNS);
+	shape->tupdesc = tupdesc;
+	for (int i = 0; i < POLICY_NDECISIONS; i++)
+	{
+		HeapTuple	tuple = SearchSysCache2(ENUMTYPOIDNAME,
+											ObjectIdGetDatum(enumtype),
+											CStringGetDatum(policy_decision_labels[i]));
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "policy_decision has no label \"%s\"", policy_decision_labels[i]);
+		shape->decisions[i] = ((Form_pg_enum) GETSTRUCT(tuple))->oid;
+		ReleaseSysCache(tuple);
+	}
+}
+
+static Datum
+rule_ids(const CompiledRule **rules, int count)
+{
+	Datum	   *ids;
+
+	if (count == 0)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	ids = palloc(sizeof(Datum) * count);
+	for (int i = 0; i < count; i++)
+		ids[i] = PointerGetDatum(rules[i]->id_text);
+	return PointerGetDatum(construct_array(ids, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+Datum
+policy_verdict_datum(const VerdictShape *shape, const PolicyVerdict *verdict, text *snapshot)
+{
+	Datum		values[VERDICT_NCOLUMNS] = {0};
+	bool		nulls[VERDICT_NCOLUMNS] = {false};
+
+	values[VERDICT_DECISION] = ObjectIdGetDatum(shape->decisions[verdict->decision]);
+	values[VERDICT_REASON] = PointerGetDatum(verdict->reason);
+	values[VERDICT_CONSTRAINTS] = JsonbPGetDatum(verdict->constraints);
+	if (verdict->winner != NULL)
+		values[VERDICT_MATCHED_RULE] = PointerGetDatum(verdict->winner->id_text);
+	else
+		nulls[VERDICT_MATCHED_RULE] = true;
+	values[VERDICT_MATCHED_RULES] = rule_ids(verdict->matched, verdict->nmatched);
+	values[VERDICT_MONITORED_RULES] = rule_ids(verdict->monitored, verdict->nmonitored);
+	if (snapshot != NULL)
+		values[VERDICT_SNAPSHOT] = PointerGetDatum(snapshot);
+	else
+		nulls[VERDICT_SNAPSHOT] = true;
+	if (verdict->decision == POLICY_THROTTLE)
+		values[VERDICT_RETRY_AFTER_SEC] = Int32GetDatum(verdict->retry_after_sec);
+	else
+		nulls[VERDICT_RETRY_AFTER_SEC] = true;
+	return HeapTupleGetDatum(heap_form_tuple(shape->tupdesc, values, nulls));
+}

@@ -1,0 +1,27 @@
+/*
+ * verdict_sql.h
+ *	  A verdict as the composite policy_verdict.
+ */
+#ifndef POLICY_VERDICT_SQL_H
+#define POLICY_VERDICT_SQL_H
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
+#include "engine/evaluate.h"
+
+/* What forming tuples needs to know of the SQL types; fill once a call site. */
+typedef struct VerdictShape
+{
+	TupleDesc	tupdesc;		/* blessed */
+	Oid			decisions[POLICY_NDECISIONS];	/* the enum's values */
+} VerdictShape;
+
+/* tupdesc is policy_verdict's, blessed, and must live as long as *shape. */
+extern void policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape);
+
+/* snapshot may be NULL.  Allocates in the current memory context. */
+extern Datum policy_verdict_datum(const VerdictShape *shape,
+								  const PolicyVerdict *verdict, text *snapshot);
+
+#endif							/* POLICY_VERDICT_SQL_H */
