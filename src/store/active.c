@@ -1,0 +1,339 @@
+/*
+ * active.c
+ *	  The policy in force.
+ *
+ * What must be seen (docs/sql-api.md, section 2): in READ COMMITTED, and in
+ * anything parallel, the newest release that the statement's snapshot sees; in
+ * REPEATABLE READ and SERIALIZABLE the newest committed at the statement's start;
+ * always this transaction's own releases, and never one that was rolled back.
+ *
+ * A look reads the newest release and its document's digest, and pins the
+ * compiled policy of that digest.  The session keeps its last look of each kind,
+ * with what tells whether another would find the same:
+ *
+ * BY_SNAPSHOT	the active snapshot's xmin, xmax, xcnt, subxcnt and curcid.  For
+ *				one xmax the transactions in progress below it can only become
+ *				fewer, so that equal counts mean equal sets (a standby keeps them
+ *				in subxip).  That is not enough for own subtransactions: rolling
+ *				one back takes its release away under the same curcid.
+ * BY_STATEMENT	the transaction's lxid and the statement's start.  Used where
+ *				transactions have one snapshot only, and in triggers, whose own
+ *				queries take newer snapshots than the statement that fires them.
+ *
+ * Both are also bound to `generation`, which every own release and every
+ * subtransaction that aborts raises, and both are dropped when the transaction
+ * ends.  A failure is never kept.
+ *
+ * Everything here is the backend's own: no locks.  The callbacks only count and
+ * unpin; they may run while a transaction aborts.
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "store/active.h"
+#include "store/cache.h"
+#include "store/release.h"
+#include "store/settings.h"
+#include "store/store.h"
+
+typedef enum LookKind
+{
+	LOOK_BY_SNAPSHOT,
+	LOOK_BY_STATEMENT
+} LookKind;
+
+#define LOOK_KINDS (LOOK_BY_STATEMENT + 1)
+
+/* When a look was taken; compared bytewise, so it is zeroed before it is set. */
+typedef struct LookKey
+{
+	uint64		generation;
+	LocalTransactionId lxid;
+	TimestampTz statement;
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+	CommandId	curcid;
+} LookKey;
+
+typedef struct Look
+{
+	bool		valid;
+	LookKey		key;
+	bool		found;			/* there is a release */
+	int64		release_id;
+	text	   *snapshot;		/* in TopMemoryContext */
+	CompiledPolicy *policy;		/* pinned */
+} Look;
+
+static Look looks[LOOK_KINDS];
+static uint64 generation = 0;
+
+PG_FUNCTION_INFO_V1(policy_release_made);
+
+static void
+forget(Look *look)
+{
+	if (look->policy != NULL)
+		policy_cache_unpin(look->policy);
+	if (look->snapshot != NULL)
+		pfree(look->snapshot);
+	memset(look, 0, sizeof(Look));
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE && event != XACT_EVENT_PARALLEL_COMMIT &&
+		event != XACT_EVENT_PARALLEL_ABORT)
+		return;
+	for (int i = 0; i < LOOK_KINDS; i++)
+		forget(&looks[i]);
+}
+
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId my_subid,
+					  SubTransactionId parent_subid, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		generation++;
+}
+
+void
+policy_active_init(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+}
+
+/* The row trigger of policy.releases: this session's next call looks again. */
+Datum
+policy_release_made(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("policy_release_made must be called as a trigger")));
+	generation++;
+	return PointerGetDatum(((TriggerData *) fcinfo->context)->tg_trigtuple);
+}
+
+static bool
+in_trigger(void)
+{
+	LOCAL_FCINFO(fcinfo, 0);
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
+	return DatumGetInt32(pg_trigger_depth(fcinfo)) > 0;
+}
+
+static LookKind
+look_kind(void)
+{
+	if (IsInParallelMode())
+		return LOOK_BY_SNAPSHOT;
+	return IsolationUsesXactSnapshot() || in_trigger() ?
+		LOOK_BY_STATEMENT : LOOK_BY_SNAPSHOT;
+}
+
+static Snapshot
+statement_snapshot(void)
+{
+	return ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot();
+}
+
+static void
+set_key(LookKind kind, LookKey *key)
+{
+	memset(key, 0, sizeof(LookKey));
+	key->generation = generation;
+	key->lxid = policy_current_lxid();
+	key->statement = GetCurrentStatementStartTimestamp();
+	if (kind == LOOK_BY_SNAPSHOT)
+	{
+		Snapshot	snapshot = statement_snapshot();
+
+		key->xmin = snapshot->xmin;
+		key->xmax = snapshot->xmax;
+		key->xcnt = snapshot->xcnt;
+		key->subxcnt = snapshot->subxcnt;
+		key->curcid = snapshot->curcid;
+	}
+}
+
+/* Errors that are about the query, and not about the policy. */
+static bool
+stops_the_query(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/*
+ * Compiles the document of an open row.  Returns NULL, with why in *cause, where
+ * that fails; a subtransaction puts back whatever the attempt took.
+ */
+static CompiledPolicy *
+load_shielded(const SnapshotRow *row, char **cause)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	CompiledPolicy *volatile policy = NULL;
+	PolicyTimeLimit limit;
+
+	if (IsInParallelMode())
+		return policy_cache_load(snapshot_document(row), policy_time_limit(&limit));
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		policy = policy_cache_load(snapshot_document(row), policy_time_limit(&limit));
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (stops_the_query(error))
+			ReThrowError(error);
+		*cause = error->message;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return policy;
+}
+
+/* Pins the policy of an open row: from the cache, else compiled. */
+static CompiledPolicy *
+pin_row(const SnapshotRow *row, char **cause)
+{
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	CompiledPolicy *policy;
+
+	snapshot_digest(row, digest);
+	policy = policy_cache_pin(digest);
+	return policy != NULL ? policy : load_shielded(row, cause);
+}
+
+static void
+keep_release(Look *look, int64 release_id, const text *name, CompiledPolicy *policy)
+{
+	look->policy = policy;
+	look->snapshot = MemoryContextAlloc(TopMemoryContext, VARSIZE(name));
+	memcpy(look->snapshot, name, VARSIZE(name));
+	look->release_id = release_id;
+	look->found = true;
+	look->valid = true;
+}
+
+/* Looks; leaves *look invalid and sets *cause where the policy is unavailable. */
+static void
+take_look(Look *look, Snapshot snapshot, char **cause)
+{
+	int64		release_id;
+	text	   *name;
+	SnapshotRow row;
+	CompiledPolicy *policy = NULL;
+
+	if (!release_newest(snapshot, &release_id, &name))
+	{
+		look->valid = true;
+		return;
+	}
+	snapshot_open(name, snapshot, &row);
+	if (HeapTupleIsValid(row.tuple))
+		policy = pin_row(&row, cause);
+	else
+		*cause = psprintf("snapshot \"%s\" is not stored", text_to_cstring(name));
+	snapshot_close(&row);
+	if (policy != NULL)
+		keep_release(look, release_id, name, policy);
+}
+
+/*
+ * A trigger's first call in a statement sees what the statement itself has seen,
+ * where that has looked already.
+ */
+static bool
+adopt_statement_look(Look *look, const LookKey *key)
+{
+	const Look *other = &looks[LOOK_BY_SNAPSHOT];
+
+	if (!other->valid || IsolationUsesXactSnapshot() ||
+		other->key.generation != key->generation || other->key.lxid != key->lxid ||
+		other->key.statement != key->statement)
+		return false;
+	if (other->found)
+		keep_release(look, other->release_id, other->snapshot,
+					 policy_cache_pin_again(other->policy));
+	look->valid = true;
+	return true;
+}
+
+void
+policy_active(ActivePolicy *active)
+{
+	LookKind	kind = look_kind();
+	Look	   *look = &looks[kind];
+	LookKey		key;
+
+	memset(active, 0, sizeof(ActivePolicy));
+	set_key(kind, &key);
+	if (!look->valid || memcmp(&look->key, &key, sizeof(LookKey)) != 0)
+	{
+		bool		newest = IsolationUsesXactSnapshot() && !IsInParallelMode();
+
+		forget(look);
+		if (kind != LOOK_BY_STATEMENT || !adopt_statement_look(look, &key))
+			take_look(look, newest ? NULL : statement_snapshot(), &active->unavailable);
+		/* Compiling may have raised it; nothing was released meanwhile. */
+		key.generation = generation;
+		look->key = key;
+	}
+	active->policy = look->policy;
+	active->snapshot = look->snapshot;
+	active->release_id = look->release_id;
+}
+
+CompiledPolicy *
+policy_snapshot_pin(text *name)
+{
+	SnapshotRow row;
+	CompiledPolicy *policy;
+	PolicyTimeLimit limit;
+	uint8		digest[POLICY_DIGEST_LENGTH];
+
+	snapshot_open(name, statement_snapshot(), &row);
+	if (!HeapTupleIsValid(row.tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_POLICY_UNKNOWN_SNAPSHOT),
+				 errmsg("snapshot \"%s\" does not exist", text_to_cstring(name)),
+				 errhint("SELECT snapshot FROM policy.snapshots lists those that are staged.")));
+	snapshot_digest(&row, digest);
+	policy = policy_cache_pin(digest);
+	if (policy == NULL)
+		policy = policy_cache_load(snapshot_document(&row), policy_time_limit(&limit));
+	snapshot_close(&row);
+	return policy;
+}

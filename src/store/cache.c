@@ -1,0 +1,112 @@
+/*
+ * cache.c
+ *	  The session's compiled policies.
+ *
+ * A CompiledPolicy is built completely, then entered.  Its reference count is
+ * the pins held on it; the cache itself holds none.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "language/diagnostics.h"
+#include "store/cache.h"
+
+/* Policies that a session keeps: what is active, and a few under comparison. */
+#define MAX_CACHED 8
+
+typedef struct CacheSlot
+{
+	CompiledPolicy *policy;
+	uint64		last_used;
+} CacheSlot;
+
+static CacheSlot slots[MAX_CACHED];
+static uint64 clock_hand = 0;
+
+CompiledPolicy *
+policy_cache_pin(const uint8 *digest)
+{
+	for (int i = 0; i < MAX_CACHED; i++)
+	{
+		CompiledPolicy *policy = slots[i].policy;
+
+		if (policy != NULL && memcmp(policy->digest, digest, POLICY_DIGEST_LENGTH) == 0)
+		{
+			slots[i].last_used = ++clock_hand;
+			policy->references++;
+			return policy;
+		}
+	}
+	return NULL;
+}
+
+CompiledPolicy *
+policy_cache_pin_again(CompiledPolicy *policy)
+{
+	Assert(policy->references > 0);
+	policy->references++;
+	return policy;
+}
+
+/* An entry that was evicted while it was pinned goes with its last pin. */
+void
+policy_cache_unpin(CompiledPolicy *policy)
+{
+	Assert(policy->references > 0);
+	if (--policy->references > 0)
+		return;
+	for (int i = 0; i < MAX_CACHED; i++)
+	{
+		if (slots[i].policy == policy)
+			return;
+	}
+	MemoryContextDelete(policy->context);
+}
+
+static void
+enter(CompiledPolicy *policy)
+{
+	CacheSlot  *oldest = &slots[0];
+
+	for (int i = 1; i < MAX_CACHED; i++)
+	{
+		if (slots[i].last_used < oldest->last_used)
+			oldest = &slots[i];
+	}
+	if (oldest->policy != NULL && oldest->policy->references == 0)
+		MemoryContextDelete(oldest->policy->context);
+	oldest->policy = policy;
+	oldest->last_used = ++clock_hand;
+}
+
+CompiledPolicy *
+policy_cache_load(Datum datum, PolicyBudget *budget)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
+											   "policy document",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(work);
+	PolicyDocument *document = DatumGetPolicyDocument(datum);
+	PolicyDiagnostics diags;
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	Policy	   *policy;
+	CompiledPolicy *compiled = NULL;
+
+	policy_document_digest(datum, digest);
+	policy_diagnostics_init(&diags);
+	policy = policy_parse(document->source, document->source_len, &diags);
+	if (policy == NULL)
+		policy_diagnostics_raise(&diags);
+	if (policy_budget_spend(budget, POLICY_BUDGET_INTERVAL))
+		compiled = policy_compile(policy, digest, TopMemoryContext, budget);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(work);
+	if (compiled == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("compiling the policy took longer than policy_engine.timeout")));
+	compiled->references = 1;
+	enter(compiled);
+	return compiled;
+}

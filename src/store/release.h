@@ -1,0 +1,40 @@
+/*
+ * release.h
+ *	  Reading policy.releases and policy.snapshots by index, without SPI.
+ */
+#ifndef POLICY_RELEASE_H
+#define POLICY_RELEASE_H
+
+#include "access/genam.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "language/document.h"
+
+/*
+ * The newest release that snapshot sees (NULL: the newest committed, or made by
+ * this transaction).  Returns false where there is none.  *name is a copy in
+ * the current memory context.
+ */
+extern bool release_newest(Snapshot snapshot, int64 *release_id, text **name);
+
+/* An open look at one row of policy.snapshots. */
+typedef struct SnapshotRow
+{
+	Relation	relation;
+	Relation	index;
+	SysScanDesc scan;
+	HeapTuple	tuple;			/* NULL: there is none of that name */
+} SnapshotRow;
+
+extern void snapshot_open(text *name, Snapshot snapshot, SnapshotRow *row);
+
+/* The document's digest; raises data_corrupted for a row that has none. */
+extern void snapshot_digest(const SnapshotRow *row, uint8 *digest);
+
+/* Maybe toasted: to be read before the row is closed. */
+extern Datum snapshot_document(const SnapshotRow *row);
+
+extern void snapshot_close(SnapshotRow *row);
+
+#endif							/* POLICY_RELEASE_H */
