@@ -1,0 +1,251 @@
+--
+-- Snapshots and releases
+--
+
+CREATE FUNCTION policy.document_sha256(document policy_document) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'policy_document_sha256'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION policy.document_sha256(policy_document) IS
+	'The SHA-256 of a document''s text, 32 bytes, from its header.';
+
+CREATE FUNCTION policy.check_document(document policy_document) RETURNS void
+	AS 'MODULE_PATHNAME', 'policy_check_document'
+	LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION policy.check_document(policy_document) IS
+	'What policy_stage asks of a document beyond its type: at most policy_engine.max_document_bytes, and approvers that are roles of this cluster. Raises PE001.';
+
+CREATE FUNCTION policy.refuse_change() RETURNS trigger
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	RAISE EXCEPTION USING
+		ERRCODE = 'PE011',
+		MESSAGE = format('%I.%I is append-only', TG_TABLE_SCHEMA, TG_TABLE_NAME),
+		DETAIL = format('%s was refused; nothing was changed.', TG_OP),
+		HINT = 'Stage another snapshot, or make another release: policy_stage, policy_publish, policy_rollback.';
+END
+$$;
+COMMENT ON FUNCTION policy.refuse_change() IS
+	'Trigger of append-only tables: raises PE011.';
+
+CREATE FUNCTION policy.release_made() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'policy_release_made'
+	LANGUAGE C;
+COMMENT ON FUNCTION policy.release_made() IS
+	'Trigger of policy.releases: makes this session''s next evaluation look for the active policy again.';
+
+CREATE TABLE policy.snapshots (
+	snapshot text COLLATE "C" NOT NULL,
+	document policy_document NOT NULL,
+	sha256 bytea GENERATED ALWAYS AS (policy.document_sha256(document)) STORED,
+	note text,
+	staged_by text NOT NULL,
+	staged_at timestamptz NOT NULL,
+	CONSTRAINT snapshots_pkey PRIMARY KEY (snapshot),
+	CONSTRAINT snapshots_snapshot_check CHECK (snapshot OPERATOR(pg_catalog.~) '^[^[:cntrl:]]{1,128}$')
+);
+COMMENT ON TABLE policy.snapshots IS 'Immutable, named policies. Append-only.';
+COMMENT ON COLUMN policy.snapshots.snapshot IS 'The name, 1 to 128 characters, none a control character.';
+COMMENT ON COLUMN policy.snapshots.document IS 'The policy.';
+COMMENT ON COLUMN policy.snapshots.sha256 IS 'SHA-256 of the policy''s text.';
+COMMENT ON COLUMN policy.snapshots.note IS 'What its author said of it.';
+COMMENT ON COLUMN policy.snapshots.staged_by IS 'The login that staged it.';
+COMMENT ON COLUMN policy.snapshots.staged_at IS 'When it was staged.';
+
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON policy.snapshots
+	FOR EACH ROW EXECUTE FUNCTION policy.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON policy.snapshots
+	FOR EACH STATEMENT EXECUTE FUNCTION policy.refuse_change();
+ALTER TABLE policy.snapshots ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE policy.snapshots ENABLE ALWAYS TRIGGER refuse_truncate;
+COMMENT ON TRIGGER refuse_change ON policy.snapshots IS 'Append-only: raises PE011.';
+COMMENT ON TRIGGER refuse_truncate ON policy.snapshots IS 'Append-only: raises PE011.';
+
+CREATE TABLE policy.releases (
+	release_id bigint NOT NULL,
+	action text NOT NULL,
+	snapshot text COLLATE "C" NOT NULL,
+	previous_snapshot text COLLATE "C",
+	note text,
+	released_by text NOT NULL,
+	released_at timestamptz NOT NULL,
+	simulation_id bigint,
+	override_reason text,
+	loosened bigint,
+	CONSTRAINT releases_pkey PRIMARY KEY (release_id),
+	CONSTRAINT releases_action_check CHECK (action IN ('publish', 'rollback')),
+	CONSTRAINT releases_snapshot_fkey FOREIGN KEY (snapshot) REFERENCES policy.snapshots
+);
+COMMENT ON TABLE policy.releases IS
+	'Every publish and rollback, in commit order; the newest is active. Append-only.';
+COMMENT ON COLUMN policy.releases.release_id IS 'Counts up in the order of commits.';
+COMMENT ON COLUMN policy.releases.action IS 'publish or rollback.';
+COMMENT ON COLUMN policy.releases.snapshot IS 'What is in force from its commit on.';
+COMMENT ON COLUMN policy.releases.previous_snapshot IS 'What was in force before; NULL for the first.';
+COMMENT ON COLUMN policy.releases.note IS 'Why, in the words of who released it.';
+COMMENT ON COLUMN policy.releases.released_by IS 'The login that released it.';
+COMMENT ON COLUMN policy.releases.released_at IS 'When it was released.';
+COMMENT ON COLUMN policy.releases.simulation_id IS 'The simulation that let it pass; NULL where none was asked for.';
+COMMENT ON COLUMN policy.releases.override_reason IS 'Why it was published all the same; NULL where nothing was overridden.';
+COMMENT ON COLUMN policy.releases.loosened IS 'Recorded jobs that it decides more loosely; NULL where none were replayed.';
+
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON policy.releases
+	FOR EACH ROW EXECUTE FUNCTION policy.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON policy.releases
+	FOR EACH STATEMENT EXECUTE FUNCTION policy.refuse_change();
+CREATE TRIGGER release_made AFTER INSERT ON policy.releases
+	FOR EACH ROW EXECUTE FUNCTION policy.release_made();
+ALTER TABLE policy.releases ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE policy.releases ENABLE ALWAYS TRIGGER refuse_truncate;
+ALTER TABLE policy.releases ENABLE ALWAYS TRIGGER release_made;
+COMMENT ON TRIGGER refuse_change ON policy.releases IS 'Append-only: raises PE011.';
+COMMENT ON TRIGGER refuse_truncate ON policy.releases IS 'Append-only: raises PE011.';
+COMMENT ON TRIGGER release_made ON policy.releases IS 'Makes a release seen by the session that made it.';
+
+CREATE VIEW policy.active AS
+	SELECT r.release_id, r.snapshot, r.released_at AS since, r.note, r.released_by
+	FROM policy.releases r
+	ORDER BY r.release_id DESC
+	LIMIT 1;
+COMMENT ON VIEW policy.active IS 'The release in force: one row, or none before the first.';
+COMMENT ON COLUMN policy.active.release_id IS 'The newest release.';
+COMMENT ON COLUMN policy.active.snapshot IS 'The snapshot in force.';
+COMMENT ON COLUMN policy.active.since IS 'When it was released.';
+COMMENT ON COLUMN policy.active.note IS 'Why, in the words of who released it.';
+COMMENT ON COLUMN policy.active.released_by IS 'The login that released it.';
+
+SELECT pg_catalog.pg_extension_config_dump('policy.snapshots', '');
+SELECT pg_catalog.pg_extension_config_dump('policy.releases', '');
+
+CREATE FUNCTION policy_stage(snapshot text, document policy_document, note text)
+	RETURNS policy.snapshots
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	staged policy.snapshots;
+BEGIN
+	IF policy_stage.snapshot IS NULL OR policy_stage.document IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'a snapshot needs a name and a document',
+			HINT = 'SELECT * FROM policy_stage(''v1'', ''version: v1 ...'', ''why'')';
+	END IF;
+	PERFORM policy.check_document(policy_stage.document);
+	INSERT INTO policy.snapshots AS s (snapshot, document, note, staged_by, staged_at)
+		VALUES (policy_stage.snapshot, policy_stage.document, policy_stage.note,
+				session_user, clock_timestamp())
+		ON CONFLICT ON CONSTRAINT snapshots_pkey DO NOTHING
+		RETURNING s.* INTO staged;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE003',
+			MESSAGE = format('snapshot "%s" exists already', policy_stage.snapshot),
+			DETAIL = 'A snapshot is immutable: what was reviewed under a name stays under it.',
+			HINT = 'Stage the document under another name.';
+	END IF;
+	RETURN staged;
+END
+$$;
+COMMENT ON FUNCTION policy_stage(text, policy_document, text) IS
+	'Stores a policy as an immutable snapshot under a name and returns its row. Raises PE001 for a document that is too large or names an approver that is no role, PE003 for a name that is taken.';
+
+CREATE FUNCTION policy.release(action text, snapshot text, note text, override_reason text)
+	RETURNS policy.releases
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	seen bigint;
+	active policy.active;
+	made policy.releases;
+BEGIN
+	SELECT max(r.release_id) INTO seen FROM policy.releases r;
+	-- Before an id is taken: ids are in the order of commits.
+	LOCK TABLE policy.releases IN SHARE ROW EXCLUSIVE MODE;
+	SELECT a.* INTO active FROM policy.active a;
+	IF active.release_id IS DISTINCT FROM seen THEN
+		RAISE unique_violation;
+	END IF;
+	INSERT INTO policy.releases AS r
+		(release_id, action, snapshot, previous_snapshot, note, released_by, released_at,
+		 override_reason)
+		VALUES (coalesce(seen, 0) + 1, release.action, release.snapshot, active.snapshot,
+				release.note, session_user, clock_timestamp(), release.override_reason)
+		RETURNING r.* INTO made;
+	RETURN made;
+EXCEPTION WHEN unique_violation THEN
+	RAISE EXCEPTION USING
+		ERRCODE = 'PE016',
+		MESSAGE = 'somebody else made a release meanwhile',
+		DETAIL = format('Nothing was released: %s of "%s" was decided on what is no longer active.',
+						release.action, release.snapshot),
+		HINT = 'SELECT * FROM policy_status() shows what is active now; then decide again.';
+END
+$$;
+COMMENT ON FUNCTION policy.release(text, text, text, text) IS
+	'Makes the next release, after policy_publish and policy_rollback have checked what is theirs to check. Raises PE016 where another was committed meanwhile.';
+
+CREATE FUNCTION policy_publish(snapshot text, note text, override_reason text DEFAULT NULL)
+	RETURNS policy.releases
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM policy.snapshots s WHERE s.snapshot = policy_publish.snapshot) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE002',
+			MESSAGE = format('snapshot "%s" does not exist', policy_publish.snapshot),
+			HINT = 'SELECT policy_stage(...) stores a policy under a name; SELECT snapshot FROM policy.snapshots lists the names.';
+	END IF;
+	RETURN policy.release('publish', policy_publish.snapshot, policy_publish.note,
+						  policy_publish.override_reason);
+END
+$$;
+COMMENT ON FUNCTION policy_publish(text, text, text) IS
+	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Raises PE002 for an unknown snapshot, PE016 where somebody else released meanwhile.';
+
+CREATE FUNCTION policy_rollback(target_snapshot text, note text)
+	RETURNS policy.releases
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM policy.snapshots s WHERE s.snapshot = target_snapshot) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE002',
+			MESSAGE = format('snapshot "%s" does not exist', target_snapshot),
+			HINT = 'SELECT snapshot, released_at FROM policy.releases ORDER BY release_id DESC lists what can be rolled back to.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM policy.releases r WHERE r.snapshot = target_snapshot) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE002',
+			MESSAGE = format('snapshot "%s" was never released', target_snapshot),
+			DETAIL = 'A rollback goes to a snapshot that has been in force before.',
+			HINT = format('SELECT policy_publish(%L, ''why'') releases it for the first time.', target_snapshot);
+	END IF;
+	RETURN policy.release('rollback', target_snapshot, policy_rollback.note, NULL);
+END
+$$;
+COMMENT ON FUNCTION policy_rollback(text, text) IS
+	'Puts a snapshot that was released before in force again, as a new release, and returns it. Raises PE002 for a snapshot that is unknown or was never released, PE016 where somebody else released meanwhile.';
+
+CREATE FUNCTION policy_status(
+	OUT snapshot text, OUT release_id bigint, OUT since timestamptz,
+	OUT fail_mode text, OUT warnings text[])
+	LANGUAGE sql STABLE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT a.snapshot, a.release_id, a.since, m.fail_mode,
+		array_remove(ARRAY[
+			CASE WHEN a.release_id IS NULL
+				THEN 'no policy is active: every job is denied; stage one and publish it' END,
+			CASE WHEN m.fail_mode = 'open'
+				THEN 'policy_engine.fail_mode is open: while the policy cannot be read, jobs are allowed' END
+		], NULL)
+	FROM (SELECT current_setting('policy_engine.fail_mode') AS fail_mode) m
+		LEFT JOIN policy.active a ON true
+$$;
+COMMENT ON FUNCTION policy_status() IS
+	'One row: the active snapshot, its release and since when; what an unavailable policy decides; and what an operator should look at.';
