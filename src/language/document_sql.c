@@ -1,0 +1,259 @@
+/*
+ * document_sql.c
+ *	  The SQL type policy_document: in, out, comparison, hash, digest.
+ *
+ * Everything but the input works on the source alone, which is at the same
+ * place whatever the value's format version.
+ */
+#include "postgres.h"
+
+#include "common/cryptohash.h"
+#include "common/hashfn.h"
+#include "common/sha2.h"
+#include "fmgr.h"
+#include "libpq/pqformat.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "language/document.h"
+#include "language/policy.h"
+
+PG_FUNCTION_INFO_V1(policy_document_in);
+PG_FUNCTION_INFO_V1(policy_document_out);
+PG_FUNCTION_INFO_V1(policy_document_recv);
+PG_FUNCTION_INFO_V1(policy_document_send);
+PG_FUNCTION_INFO_V1(policy_document_lt);
+PG_FUNCTION_INFO_V1(policy_document_le);
+PG_FUNCTION_INFO_V1(policy_document_eq);
+PG_FUNCTION_INFO_V1(policy_document_ne);
+PG_FUNCTION_INFO_V1(policy_document_ge);
+PG_FUNCTION_INFO_V1(policy_document_gt);
+PG_FUNCTION_INFO_V1(policy_document_cmp);
+PG_FUNCTION_INFO_V1(policy_document_hash);
+PG_FUNCTION_INFO_V1(policy_document_hash_extended);
+
+static void
+report_corrupted(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stored policy_document is damaged"),
+			 errdetail("Its length does not fit its header.")));
+}
+
+static void
+report_digest_failure(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("could not compute the SHA-256 of a policy document")));
+}
+
+void
+policy_digest(const char *data, int len, uint8 *digest)
+{
+	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+	bool		done;
+
+	StaticAssertStmt(POLICY_DIGEST_LENGTH == PG_SHA256_DIGEST_LENGTH,
+					 "a digest is a SHA-256");
+	if (context == NULL)
+		report_digest_failure();
+	done = pg_cryptohash_init(context) >= 0 &&
+		pg_cryptohash_update(context, (const uint8 *) data, len) >= 0 &&
+		pg_cryptohash_final(context, digest, POLICY_DIGEST_LENGTH) >= 0;
+	pg_cryptohash_free(context);
+	if (!done)
+		report_digest_failure();
+}
+
+/* The length of a document's source, checked against the value's own. */
+static int
+source_length(const PolicyDocument *document)
+{
+	Size		size = VARSIZE(document);
+
+	if (size < POLICY_DOCUMENT_HEADER_BYTES ||
+		document->source_len > size - POLICY_DOCUMENT_HEADER_BYTES)
+		report_corrupted();
+	return (int) document->source_len;
+}
+
+void
+policy_document_digest(Datum document, uint8 *digest)
+{
+	PolicyDocument header;
+	PolicyDocument *whole;
+	struct varlena *slice;
+
+	slice = PG_DETOAST_DATUM_SLICE(document, 0,
+								   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
+	if (VARSIZE_ANY_EXHDR(slice) < POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ)
+		report_corrupted();
+	memcpy((char *) &header + VARHDRSZ, VARDATA_ANY(slice),
+		   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
+	pfree(slice);
+	if (header.format == POLICY_DOCUMENT_FORMAT)
+	{
+		memcpy(digest, header.digest, POLICY_DIGEST_LENGTH);
+		return;
+	}
+
+	whole = DatumGetPolicyDocument(document);
+	policy_digest(whole->source, source_length(whole), digest);
+	if ((Pointer) whole != DatumGetPointer(document))
+		pfree(whole);
+}
+
+static void
+check_source(const char *source, int len)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "policy document check",
+												  ALLOCSET_DEFAULT_SIZES);
+	PolicyDiagnostics diags;
+
+	MemoryContextSwitchTo(context);
+	policy_diagnostics_init(&diags);
+	if (policy_parse(source, len, &diags) == NULL || diags.nerrors > 0)
+		policy_diagnostics_raise(&diags);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
+
+static PolicyDocument *
+make_document(const char *source, int len)
+{
+	PolicyDocument *document;
+	Size		size = POLICY_DOCUMENT_HEADER_BYTES + len;
+
+	check_source(source, len);
+	document = palloc(size);
+	SET_VARSIZE(document, size);
+	document->format = POLICY_DOCUMENT_FORMAT;
+	policy_digest(source, len, document->digest);
+	document->source_len = (uint32) len;
+	memcpy(document->source, source, len);
+	return document;
+}
+
+Datum
+policy_document_in(PG_FUNCTION_ARGS)
+{
+	char	   *source = PG_GETARG_CSTRING(0);
+
+	PG_RETURN_POINTER(make_document(source, (int) strlen(source)));
+}
+
+Datum
+policy_document_out(PG_FUNCTION_ARGS)
+{
+	PolicyDocument *document = PG_GETARG_POLICY_DOCUMENT(0);
+	int			len = source_length(document);
+
+	PG_RETURN_CSTRING(pnstrdup(document->source, len));
+}
+
+/* The binary form is the source, as the text form is. */
+Datum
+policy_document_recv(PG_FUNCTION_ARGS)
+{
+	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
+	int			len;
+	char	   *source = pq_getmsgtext(message, message->len - message->cursor,
+									   &len);
+
+	PG_RETURN_POINTER(make_document(source, len));
+}
+
+Datum
+policy_document_send(PG_FUNCTION_ARGS)
+{
+	PolicyDocument *document = PG_GETARG_POLICY_DOCUMENT(0);
+	StringInfoData message;
+
+	pq_begintypsend(&message);
+	pq_sendtext(&message, document->source, source_length(document));
+	PG_RETURN_BYTEA_P(pq_endtypsend(&message));
+}
+
+static int
+compare_arguments(FunctionCallInfo fcinfo)
+{
+	PolicyDocument *a = PG_GETARG_POLICY_DOCUMENT(0);
+	PolicyDocument *b = PG_GETARG_POLICY_DOCUMENT(1);
+	int			alen = source_length(a);
+	int			blen = source_length(b);
+	int			result = memcmp(a->source, b->source, Min(alen, blen));
+
+	if (result == 0 && alen != blen)
+		result = alen < blen ? -1 : 1;
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	return result;
+}
+
+Datum
+policy_document_lt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) < 0);
+}
+
+Datum
+policy_document_le(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) <= 0);
+}
+
+Datum
+policy_document_eq(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) == 0);
+}
+
+Datum
+policy_document_ne(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) != 0);
+}
+
+Datum
+policy_document_ge(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) >= 0);
+}
+
+Datum
+policy_document_gt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) > 0);
+}
+
+Datum
+policy_document_cmp(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(compare_arguments(fcinfo));
+}
+
+Datum
+policy_document_hash(PG_FUNCTION_ARGS)
+{
+	PolicyDocument *document = PG_GETARG_POLICY_DOCUMENT(0);
+	uint32		hash = hash_bytes((unsigned char *) document->source,
+								  source_length(document));
+
+	PG_FREE_IF_COPY(document, 0);
+	PG_RETURN_INT32((int32) hash);
+}
+
+Datum
+policy_document_hash_extended(PG_FUNCTION_ARGS)
+{
+	PolicyDocument *document = PG_GETARG_POLICY_DOCUMENT(0);
+	uint64		hash = hash_bytes_extended((unsigned char *) document->source,
+										   source_length(document),
+										   (uint64) PG_GETARG_INT64(1));
+
+	PG_FREE_IF_COPY(document, 0);
+	PG_RETURN_INT64((int64) hash);
+}
