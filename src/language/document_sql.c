@@ -31,6 +31,7 @@ PG_FUNCTION_INFO_V1(policy_document_gt);
 PG_FUNCTION_INFO_V1(policy_document_cmp);
 PG_FUNCTION_INFO_V1(policy_document_hash);
 PG_FUNCTION_INFO_V1(policy_document_hash_extended);
+PG_FUNCTION_INFO_V1(policy_document_sha256);
 
 static void
 report_corrupted(void)
@@ -256,4 +257,15 @@ policy_document_hash_extended(PG_FUNCTION_ARGS)
 
 	PG_FREE_IF_COPY(document, 0);
 	PG_RETURN_INT64((int64) hash);
+}
+
+/* policy.document_sha256(policy_document): the digest of the source. */
+Datum
+policy_document_sha256(PG_FUNCTION_ARGS)
+{
+	bytea	   *result = palloc(VARHDRSZ + POLICY_DIGEST_LENGTH);
+
+	SET_VARSIZE(result, VARHDRSZ + POLICY_DIGEST_LENGTH);
+	policy_document_digest(PG_GETARG_DATUM(0), (uint8 *) VARDATA(result));
+	PG_RETURN_BYTEA_P(result);
 }
