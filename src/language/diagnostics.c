@@ -15,6 +15,10 @@
 
 /* What an excerpt keeps, in characters. */
 #define MAX_EXCERPT_CHARS 60
+#define ELLIPSIS "..."
+
+/* \U and eight digits */
+#define LONGEST_SHOWN 10
 
 /* A longer word is nothing that anyone meant to be one of our keys. */
 #define MAX_NEAREST_LENGTH 64
@@ -243,34 +247,38 @@ is_hidden(uint32 c)
 	return false;
 }
 
+/* Writes one character of an excerpt; returns how many bytes that took. */
+static int
+show_character(char *out, const unsigned char *text, uint32 c, int size)
+{
+	if (c == INVALID_CODE_POINT)
+		return sprintf(out, "\\x%02X", *text);
+	if (c < 0x20 || (c >= 0x7F && c <= 0x9F))
+		return sprintf(out, "\\x%02X", c);
+	if (is_hidden(c))
+		return sprintf(out, c > 0xFFFF ? "\\U%08X" : "\\u%04X", c);
+	memcpy(out, text, size);
+	return size;
+}
+
 char *
 policy_excerpt(const char *text, int len)
 {
-	StringInfoData buf;
+	char		shown[MAX_EXCERPT_CHARS * LONGEST_SHOWN + sizeof(ELLIPSIS)];
 	int			at = 0;
+	int			outlen = 0;
 
-	initStringInfo(&buf);
 	for (int chars = 0; at < len && chars < MAX_EXCERPT_CHARS; chars++)
 	{
 		const unsigned char *p = (const unsigned char *) text + at;
 		int			size;
 		uint32		c = decode_utf8(p, len - at, &size);
 
-		if (c == INVALID_CODE_POINT)
-			appendStringInfo(&buf, "\\x%02X", *p);
-		else if (c < 0x20 || (c >= 0x7F && c <= 0x9F))
-			appendStringInfo(&buf, "\\x%02X", c);
-		else if (c > 0xFFFF && is_hidden(c))
-			appendStringInfo(&buf, "\\U%08X", c);
-		else if (is_hidden(c))
-			appendStringInfo(&buf, "\\u%04X", c);
-		else
-			appendBinaryStringInfo(&buf, (const char *) p, size);
+		outlen += show_character(shown + outlen, p, c, size);
 		at += size;
 	}
-	if (at < len)
-		appendStringInfoString(&buf, "...");
-	return buf.data;
+	strcpy(shown + outlen, at < len ? ELLIPSIS : "");
+	return pstrdup(shown);
 }
 
 /* Case, and which of '-' and '_' was written, make no difference. */

@@ -20,6 +20,9 @@
 
 PG_FUNCTION_INFO_V1(policy_validate);
 
+static const PolicyMark document_start = {1, 1};
+static const PolicyMark no_position = {0, 0};
+
 int			policy_max_document_bytes = 4 * 1024 * 1024;
 
 void
@@ -46,7 +49,7 @@ find_problems(text *source, PolicyDiagnostics *diags)
 
 	if (len > policy_max_document_bytes)
 	{
-		policy_diagnose(diags, (PolicyMark) {1, 1}, POLICY_SEVERITY_ERROR,
+		policy_diagnose(diags, document_start, POLICY_SEVERITY_ERROR,
 						"too_large",
 						"A superuser can raise policy_engine.max_document_bytes.",
 						"document is %d bytes long, policy_engine.max_document_bytes is %d",
@@ -63,6 +66,7 @@ find_problems(text *source, PolicyDiagnostics *diags)
 static void
 count_the_rest(PolicyDiagnostics *diags)
 {
+	PolicyDiagnostic *last;
 	int			kept = 0;
 
 	for (int i = 0; i < diags->count; i++)
@@ -74,14 +78,12 @@ count_the_rest(PolicyDiagnostics *diags)
 		return;
 
 	/* In the last one's place: there is room for no more. */
-	diags->items[diags->count - 1] = (PolicyDiagnostic)
-	{
-		.severity = POLICY_SEVERITY_ERROR,
-			.code = "too_many_errors",
-			.message = psprintf("%d more errors are not listed",
-								diags->nerrors - kept + 1),
-			.hint = "Correct those that are listed first."
-	};
+	last = &diags->items[diags->count - 1];
+	last->mark = no_position;
+	last->code = "too_many_errors";
+	last->message = psprintf("%d more errors are not listed",
+							 diags->nerrors - kept + 1);
+	last->hint = "Correct those that are listed first.";
 }
 
 static Datum
@@ -97,13 +99,12 @@ put_row(Tuplestorestate *rows, TupleDesc descriptor,
 {
 	Datum		values[VALIDATE_COLUMNS];
 	bool		nulls[VALIDATE_COLUMNS] = {false};
-	const char *severity = item->severity == POLICY_SEVERITY_ERROR ?
-		"error" : "warning";
+	bool		error = item->severity == POLICY_SEVERITY_ERROR;
 
 	values[0] = Int32GetDatum(item->mark.line);
 	values[1] = Int32GetDatum(item->mark.column);
 	nulls[0] = nulls[1] = item->mark.line == 0;
-	values[2] = CStringGetTextDatum(severity);
+	values[2] = CStringGetTextDatum(error ? "error" : "warning");
 	values[3] = text_or_null(item->code, &nulls[3]);
 	values[4] = text_or_null(item->message, &nulls[4]);
 	values[5] = text_or_null(item->hint, &nulls[5]);
@@ -123,7 +124,7 @@ policy_validate(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	policy_diagnostics_init(&diags);
 	if (PG_ARGISNULL(0))
-		policy_diagnose(&diags, (PolicyMark) {0, 0}, POLICY_SEVERITY_ERROR,
+		policy_diagnose(&diags, no_position, POLICY_SEVERITY_ERROR,
 						"null", "Give the text of a policy.",
 						"document is NULL");
 	else

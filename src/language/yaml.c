@@ -26,8 +26,13 @@
 /* Fewer keys are compared each with each. */
 #define SMALL_MAPPING 8
 
+/* Nodes are allocated by the block: there can be millions. */
+#define NODES_A_BLOCK 64
+
 /* The height of a node whose end has not been seen. */
 #define HEIGHT_OPEN (-1)
+
+static const PolicyMark document_start = {1, 1};
 
 /* A collection that is being read. */
 typedef struct Frame
@@ -51,6 +56,8 @@ typedef struct Builder
 	Frame		frames[POLICY_MAX_NESTING];
 	int			depth;
 	int64		nodes;			/* so far, expanded */
+	PolicyNode *spare;			/* allocated, not yet used */
+	int			spare_count;
 	PolicyNode *root;
 	bool		has_bang;		/* a tag may be there */
 	bool		stopped;		/* no use in reading on */
@@ -100,8 +107,15 @@ too_deep(Builder *builder)
 static PolicyNode *
 make_node(Builder *builder, PolicyNodeKind kind)
 {
-	PolicyNode *node = palloc0(sizeof(PolicyNode));
+	PolicyNode *node;
 
+	if (builder->spare_count == 0)
+	{
+		builder->spare = palloc0(NODES_A_BLOCK * sizeof(PolicyNode));
+		builder->spare_count = NODES_A_BLOCK;
+	}
+	node = builder->spare++;
+	builder->spare_count--;
 	node->kind = kind;
 	node->mark = node_mark(builder, &builder->event.start_mark);
 	node->height = kind == POLICY_NODE_SCALAR ? 0 : HEIGHT_OPEN;
@@ -370,9 +384,9 @@ remove_duplicate_keys(Builder *builder, PolicyNode *mapping)
 		{
 			policy_diagnose(builder->diags, key->mark, POLICY_SEVERITY_ERROR,
 							"duplicate_key", "Remove or rename one of the two.",
-							"duplicate key \"%s\", first on line %d",
+							"duplicate key \"%s\", first at %d:%d",
 							policy_excerpt(key->u.scalar.text, key->u.scalar.len),
-							first->mark.line);
+							first->mark.line, first->mark.column);
 			continue;
 		}
 		if (mapping->u.mapping.count > SMALL_MAPPING)
@@ -442,6 +456,45 @@ at_document_end_marker(const PolicyCursor *cursor)
 		(left == 3 || strchr(" \t\r\n", p[3]) != NULL);
 }
 
+static int
+line_length(const char *text, int len)
+{
+	int			length = 0;
+
+	while (length < len && text[length] != '\n' && text[length] != '\r')
+		length++;
+	return length;
+}
+
+/*
+ * What follows the document at the cursor: another one where "..." or "---"
+ * parts them, else text that belongs nowhere, most often for its indentation.
+ */
+static void
+report_rest(Builder *builder, const PolicyCursor *cursor)
+{
+	PolicyMark	mark = policy_source_mark(&builder->source, cursor->line,
+										  cursor->column);
+	const char *p = cursor->text + cursor->offset;
+	int			left = cursor->len - cursor->offset;
+
+	if (builder->event.data.document_end.implicit &&
+		!(left >= 3 && memcmp(p, "---", 3) == 0))
+	{
+		policy_diagnose(builder->diags, mark, POLICY_SEVERITY_ERROR, "syntax",
+						"Indent the keys of one mapping alike, and remove what follows a closing bracket.",
+						"unexpected text after the document: \"%s\"",
+						policy_excerpt(p, line_length(p, left)));
+		stop(builder);
+		return;
+	}
+	policy_diagnose(builder->diags, mark, POLICY_SEVERITY_ERROR,
+					"multiple_documents",
+					"Put everything in one document, and remove what follows it.",
+					"a second document begins here: a policy is exactly one");
+	builder->stopped = true;
+}
+
 /*
  * After the document: nothing but blanks, comments and "..." may come.  Looked
  * at in the text, since libyaml would read directives of a second document.
@@ -460,15 +513,8 @@ check_rest(Builder *builder)
 		for (int i = 0; i < 3; i++)
 			policy_cursor_step(cursor);
 	}
-	if (policy_cursor_at_end(cursor))
-		return;
-	policy_diagnose(builder->diags,
-					policy_source_mark(&builder->source, cursor->line,
-									   cursor->column),
-					POLICY_SEVERITY_ERROR, "multiple_documents",
-					"Put everything in one document, and remove what follows it.",
-					"a second document begins here: a policy is exactly one");
-	builder->stopped = true;
+	if (!policy_cursor_at_end(cursor))
+		report_rest(builder, cursor);
 }
 
 /* No list of %TAG directives must come to libyaml, which compares all pairs. */
@@ -507,7 +553,7 @@ check_not_empty(Builder *builder)
 	if (root && !(root->kind == POLICY_NODE_SCALAR && root->u.scalar.plain &&
 				  root->u.scalar.len == 0))
 		return;
-	policy_diagnose(builder->diags, (PolicyMark) {1, 1},
+	policy_diagnose(builder->diags, document_start,
 					POLICY_SEVERITY_ERROR, "empty",
 					"A policy begins with \"version: v1\".",
 					"document is empty");
@@ -597,7 +643,7 @@ policy_yaml_parse(const char *source, int len, PolicyDiagnostics *diags)
 
 	if (len > POLICY_MAX_SOURCE_BYTES)
 	{
-		policy_diagnose(diags, (PolicyMark) {1, 1}, POLICY_SEVERITY_ERROR,
+		policy_diagnose(diags, document_start, POLICY_SEVERITY_ERROR,
 						"too_large", "Split what it decides, or shorten it.",
 						"document is %d bytes long, the most is %d",
 						len, POLICY_MAX_SOURCE_BYTES);

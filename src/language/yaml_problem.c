@@ -38,7 +38,7 @@ static const struct
 	{"found unexpected end of stream", "Close the quote."},
 	{"found unexpected document indicator", "Close the quote."},
 	{"found invalid Unicode character escape code",
-	"Half of a surrogate pair is no character: write \\U and eight digits, or the character itself."},
+	"Pairs of surrogates are for valid JSON alone: write \\U and eight digits, or the character itself."},
 	{"found unknown escape character",
 	"Write \\\\ for a backslash between double quotes, or use single quotes."},
 	{"found undefined tag handle", "Remove the tag: values need none."},
@@ -117,13 +117,13 @@ syntax_problem(const yaml_parser_t *parser, const PolicySource *source,
 	char	   *rest = rest_of_line(source, at->index);
 	char	   *context = "";
 
-	if (parser->context)
+	if (parser->context && parser->context_mark.line != at->line)
 		context = psprintf(" (%s that begins on line %d)", parser->context,
 						   (int) parser->context_mark.line + 1);
 	policy_diagnose(diags, mark, POLICY_SEVERITY_ERROR, "syntax",
 					problem_hint(parser->problem),
 					"%s%s%s%s%s", parser->problem,
-					rest ? " near \"" : " at the end of the line",
+					rest ? " near \"" : " at the end of a line",
 					rest ? rest : "", rest ? "\"" : "", context);
 }
 

@@ -322,9 +322,9 @@ PolicyMark
 policy_source_mark(const PolicySource *source, size_t line, size_t column)
 {
 	PolicyMark	mark;
-	int			rewrites = rewrites_before(source, (int) line, (int) column) -
-		rewrites_before(source, (int) line, -1);
+	int			rewrites = rewrites_before(source, (int) line, (int) column);
 
+	rewrites -= rewrites_before(source, (int) line, -1);
 	mark.line = (int) line + 1;
 	mark.column = (int) column + 1 +
 		rewrites * (PAIR_LENGTH - LONG_ESCAPE_LENGTH);
