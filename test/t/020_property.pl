@@ -1,0 +1,183 @@
+# The engine against the naive evaluator, on random documents and jobs.
+#
+# POLICY_SEED chooses them (printed by every run), POLICY_CASES how many
+# documents, POLICY_JOBS how many jobs each, POLICY_ONLY one document alone.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use NaiveEvaluator qw(decode_json encode_json evaluate parse_time same_verdict);
+use PolicyGenerator qw(random_document random_job random_time document_text job_text predicates);
+use PolicyNode qw(start_policy_node load_rows query_rows evaluate_all);
+use Test::More;
+
+binmode Test::More->builder->$_, ':encoding(UTF-8)'
+  for qw(output failure_output todo_output);
+
+my $seed = $ENV{POLICY_SEED} // int rand 1_000_000;
+my $documents = $ENV{POLICY_CASES} // 300;
+my $jobs = $ENV{POLICY_JOBS} // 40;
+my @numbers = exists $ENV{POLICY_ONLY} ? $ENV{POLICY_ONLY} : 0 .. $documents - 1;
+my $node = start_policy_node('property');
+
+# Every document has a seed of its own, so that one can be run alone.
+sub generate
+{
+	my ($number) = @_;
+	my %generated;
+
+	srand($seed * 10_000 + $number);
+	$generated{number} = $number;
+	$generated{document} = random_document();
+	$generated{text} = document_text($generated{document});
+	for (1 .. $jobs)
+	{
+		my $job = random_job();
+
+		push @{ $generated{cases} }, { job => $job, text => job_text($job), at => random_time() };
+	}
+	return \%generated;
+}
+
+# Those that the server takes; it must take all.
+sub accepted
+{
+	my (@generated) = @_;
+	my (@answers, @accepted);
+	my $number = 0;
+
+	$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE texts (text_no integer, source text);
+CREATE FUNCTION refusal(source text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	more text;
+BEGIN
+	PERFORM source::policy_document;
+	RETURN '';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS more = PG_EXCEPTION_DETAIL;
+	RETURN sqlerrm || E'\n' || more;
+END
+$$;
+SQL
+	load_rows($node, 'texts', [ map { [ $number++, $_->{text} ] } @generated ]);
+	@answers = query_rows($node, 'SELECT to_jsonb(refusal(source)) FROM texts ORDER BY text_no');
+	is(scalar @answers, scalar @generated, 'the server reads every document');
+	for my $generated (@generated)
+	{
+		my $refusal = shift @answers;
+
+		push @accepted, $generated if $refusal eq '';
+		next if $refusal eq '';
+		fail("document $generated->{number} is accepted");
+		diag("$refusal\n$generated->{text}\n", reproduce($generated));
+	}
+	return @accepted;
+}
+
+# What a when sees: the job in its wrapper, if it has one.
+sub unwrapped
+{
+	my ($job) = @_;
+
+	return $job if ref $job ne 'HASH' || exists $job->{topic} || !exists $job->{job};
+	return $job->{job};
+}
+
+# What PostgreSQL itself says of every predicate on every job.
+sub ask_predicates
+{
+	my (@generated) = @_;
+	my (@rows, @answers);
+
+	for my $generated (@generated)
+	{
+		for my $case (@{ $generated->{cases} })
+		{
+			push @rows,
+			  map { [ $case, $_, encode_json(unwrapped($case->{job})) ] }
+			  predicates($generated->{document});
+		}
+	}
+	$node->safe_psql('postgres',
+		'CREATE TABLE predicates (predicate_no integer, path jsonpath, job jsonb)');
+	load_rows($node, 'predicates',
+		[
+			map { [ $_, $rows[$_][1] =~ /\A(?:lax|strict) / ? $rows[$_][1] : "strict $rows[$_][1]", $rows[$_][2] ] }
+			  0 .. $#rows
+		]);
+	@answers = query_rows($node, <<'SQL');
+SELECT to_jsonb(coalesce(jsonb_path_match(job, path, '{}', true)::text, 'unknown'))
+FROM predicates ORDER BY predicate_no
+SQL
+	is(scalar @answers, scalar @rows, 'PostgreSQL answers every predicate');
+	$_->[0]{when}{ $_->[1] } = shift @answers for @rows;
+	return;
+}
+
+sub reproduce
+{
+	my ($generated) = @_;
+
+	return "again: POLICY_SEED=$seed POLICY_JOBS=$jobs POLICY_ONLY=$generated->{number} "
+	  . 'prove test/t/020_property.pl';
+}
+
+# A verdict's wait is a number of Perl's in one, a JSON number in the other.
+sub show
+{
+	my ($verdict) = @_;
+	my $wait = $verdict->{retry_after_sec};
+
+	return encode_json({ %$verdict, defined $wait && !ref $wait
+		? (retry_after_sec => NaiveEvaluator::Number->new($wait)) : () });
+}
+
+# Returns how many of a document's verdicts differ, showing the first.
+sub check_document
+{
+	my ($generated, @verdicts) = @_;
+	my $differ = 0;
+
+	for my $case (@{ $generated->{cases} })
+	{
+		my $got = shift @verdicts;
+		my $expected = evaluate($generated->{document}, $case->{job}, parse_time($case->{at}),
+			sub { $case->{when}{ $_[0] } // die "nobody asked $_[0]" });
+
+		next if same_verdict($expected, $got);
+		next if $differ++;
+		diag("document $generated->{number}:\n$generated->{text}\n",
+			'job      ', $case->{text} // 'NULL', "\n",
+			"at       $case->{at}\n",
+			'when     ', encode_json($case->{when} // {}), "\n",
+			'expected ', show($expected), "\n",
+			'got      ', show($got), "\n",
+			reproduce($generated));
+	}
+	return $differ;
+}
+
+note("POLICY_SEED=$seed POLICY_CASES=$documents POLICY_JOBS=$jobs");
+
+my @generated = accepted(map { generate($_) } @numbers);
+my (@cases, @verdicts);
+
+ask_predicates(@generated);
+for my $index (0 .. $#generated)
+{
+	push @cases, map { [ $index, $_->{text}, $_->{at} ] } @{ $generated[$index]{cases} };
+}
+@verdicts = evaluate_all($node, [ map { $_->{text} } @generated ], \@cases);
+is(scalar @verdicts, scalar @cases, 'every job has a verdict');
+for my $generated (@generated)
+{
+	is(check_document($generated, splice @verdicts, 0, $jobs),
+		0, "document $generated->{number} is decided as the naive evaluator does");
+}
+
+$node->stop;
+done_testing();
