@@ -18,8 +18,8 @@ use JSON::PP ();
 use Time::Local ();
 use Unicode::Normalize ();
 
-our @EXPORT_OK = qw(decode_json encode_json json_equal normalize
-  evaluate parse_time same_verdict canonical);
+our @EXPORT_OK = qw(decode_json encode_json json_equal canonical normalize
+  read_job evaluate parse_time same_verdict);
 
 my %rank = (
 	ALLOW => 0,
@@ -260,10 +260,9 @@ sub normalize { return _trim_left(_trim_right(_fold($_[0]))); }
 sub _class_member
 {
 	my ($text) = @_;
-	my $escaped = $$text =~ /\G\\/gc;
 
-	$$text =~ /\G(.)/gcs or die 'bad class';
-	return ($1, $escaped);
+	$$text =~ /\G\\?(.)/gcs or die 'bad class';
+	return $1;
 }
 
 # After the opening bracket: what the class is as a regular expression.
@@ -275,17 +274,15 @@ sub _class_regex
 
 	until ($$text =~ /\G\]/gc)
 	{
-		my ($first) = _class_member($text);
+		my $first = _class_member($text);
 		my $folded;
 
 		if ($first =~ /[0-9A-Za-z]/ && $$text =~ /\G-(?!\])/gc)
 		{
-			my ($last) = _class_member($text);
-
-			$members .= lc($first) . '-' . lc($last);
+			$members .= lc($first) . '-' . lc(_class_member($text));
 			next;
 		}
-		$folded = normalize($first);
+		$folded = _fold($first);
 		length $folded == 1 or die 'bad class member';
 		$members .= sprintf '\\x{%x}', ord $folded;
 	}
@@ -364,6 +361,7 @@ sub _string_set
 
 	return undef if !defined $value;
 	_invalid("$what is no array") if kind($value) ne 'array';
+	_invalid("$what has too many items") if @$value > 256;
 	for my $element (@$value)
 	{
 		_invalid("$what has an element that is no string") if kind($element) ne 'string';
@@ -425,16 +423,24 @@ sub _read_labels
 	return \%labels;
 }
 
-# The object itself and the tenant that its wrapper names.
+# The job itself and the tenant that the request around it names.  A predicate
+# reads that tenant where the job has none.
 sub _unwrap
 {
 	my ($given) = @_;
+	my ($job, $tenant);
 
 	_invalid('no object') if kind($given) ne 'object';
 	return ($given, undef)
 	  if !exists $given->{job} || grep { $_ ne 'job' && $_ ne 'tenant_id' } keys %$given;
-	_invalid('the job is no object') if kind($given->{job}) ne 'object';
-	return ($given->{job}, _string($given->{tenant_id}, 'tenant_id'));
+	$job = $given->{job};
+	_invalid('the job is no object') if kind($job) ne 'object';
+	$tenant = _string($given->{tenant_id}, 'tenant_id');
+	$job = { %$job, tenant_id => $given->{tenant_id} }
+	  if defined $tenant
+	  && !defined _string($job->{tenant_id}, 'tenant_id')
+	  && !defined _string($job->{tenant}, 'tenant');
+	return ($job, $tenant);
 }
 
 sub _read_mcp
@@ -478,7 +484,6 @@ sub read_job
 
 	_invalid('no topic') if !defined $topic;
 	_invalid('topic too long') if length Encode::encode('UTF-8', $job->{topic}) > 1024;
-	_invalid('too many risk_tags') if @{ $job->{risk_tags} // [] } > 256;
 	_string($job->{idempotency_key}, 'idempotency_key');
 	return {
 		job => $job,
@@ -606,7 +611,7 @@ sub parse_time
 {
 	my ($text) = @_;
 	my ($year, $month, $day, $hour, $minute, $second, $fraction, $zone) = $text =~
-	  /\A(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|z|[-+]\d\d:\d\d)\z/
+	  /\A(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z|z|[-+]\d\d:\d\d)\z/
 	  or die "not a timestamp: $text";
 	my $time = Time::Local::timegm_modern($second, $minute, $hour, $day, $month - 1, $year);
 

@@ -7,9 +7,10 @@ use strict;
 use warnings;
 use utf8;
 
+use Encode ();
 use Exporter 'import';
 use JSON::PP ();
-use NaiveEvaluator qw(encode_json);
+use NaiveEvaluator qw(encode_json normalize parse_time);
 
 our @EXPORT_OK = qw(random_document random_job random_time document_text job_text predicates);
 
@@ -59,7 +60,9 @@ my @predicates = (
 	'$.payload.a.b == null',
 	'$.payload.amount + 1 > 100',
 	'$.risk_tags[0] == "prod"',
-	'$.topic starts with "job."');
+	'$.topic starts with "job."',
+	'$.tenant_id == "acme"',
+	'exists($.tenant_id)');
 
 # Those of a document, each once.
 sub predicates
@@ -131,7 +134,7 @@ sub class_for
 	return '[' . pick('a-m', 'A-M') . pick('n-z', 'N-Z') . ']'
 	  if $character =~ /[a-z]/ && chance(0.3);
 	return pick('[0-9]', '[0-4]', "[\x{ff11}2]") if $character =~ /[0-9]/ && chance(0.5);
-	return pick('[!a-c]', '[!0-9\\]]', '[!é]', '[!\\-.]') if chance(0.4);
+	return pick('[!a-c]', '[!0-9\\]]', '[!é ]', '[!\\-.]', '[!-x]', '[!0-9-]') if chance(0.4);
 	return "[$member]" if chance(0.3);
 	return "[xyz$member\\!" . pick('', 'é', "\x{ff21}") . ']';
 }
@@ -154,7 +157,7 @@ sub pattern
 		  if $character =~ /[\\*?\[]/ && chance(0.3);
 		$pattern .=
 			chance(0.03) ? '?'
-		  : chance(0.04) && $character ne ' ' ? class_for($character)
+		  : chance(0.04) ? class_for($character)
 		  : chance(0.03) ? '*'
 		  : chance(0.02) ? "*$literal"
 		  :   $literal;
@@ -204,7 +207,10 @@ sub label_conditions
 
 	for my $name (several(1 + int rand 2, \@label_names))
 	{
-		$conditions{ odd($name) } =
+		my $spelled = odd($name);
+
+		next if grep { normalize($_) eq normalize($name) } keys %conditions;
+		$conditions{$spelled} =
 		  chance(0.4) ? pattern_value($values{label}) : condition($values{label});
 	}
 	return \%conditions;
@@ -301,7 +307,7 @@ my @times = (
 	'2026-06-01T12:00:00Z', '2026-06-01T12:00:00.000001Z',
 	'2026-06-01T11:59:59.999999Z', '2026-06-01T14:00:00+02:00',
 	'2026-06-01T06:30:00-05:30', '2020-02-29T00:00:00Z',
-	'2030-01-01T00:00:00.5+00:00', '1969-12-31T23:59:59.5Z');
+	'2030-01-01T00:00:00.5+00:00', '2026-06-01T12:00:00.0000019Z', '1969-12-31T23:59:59.5Z');
 
 sub random_time { return pick(@times[ 0 .. 3 ], @times); }
 
@@ -315,8 +321,8 @@ sub add_times
 	delete $rule->{not_before}
 	  if exists $rule->{not_before}
 	  && exists $rule->{expires_at}
-	  && NaiveEvaluator::parse_time($rule->{not_before}) >=
-	  NaiveEvaluator::parse_time($rule->{expires_at});
+	  && parse_time($rule->{not_before}) >=
+	  parse_time($rule->{expires_at});
 	return;
 }
 
@@ -502,7 +508,7 @@ my @spoilers = (
 	sub { $_[0]{labels} = pick([], 'env', { env => [] }, { env => {} }, undef) },
 	sub { $_[0]{labels} = { env => 'prod', ENV => pick('prod', 'Prod', 'dev', undef, '') } },
 	sub { $_[0]{labels}{"l$_"} = 'x' for 1 .. pick(200, 256, 257) },
-	sub { $_[0]{risk_tags} = [ map { "t$_" } 1 .. pick(256, 257) ] },
+	sub { $_[0]{ pick(qw(risk_tags requires actor_roles)) } = [ map { "t$_" } 1 .. pick(256, 257) ] },
 	sub { $_[0]{actor} = pick('alice', [], { id => number('7') }, { roles => 'admin' }, { roles => [undef] }) },
 	sub { $_[0]{actor_id} = pick(number('7'), {}, undef) },
 	sub { $_[0]{mcp} = pick('jira', [], { server => number('1') }, { server => undef }) },
@@ -627,12 +633,22 @@ sub yaml_below
 	return ' ' . ($text =~ s/\A +//r);
 }
 
+# Escapes for some characters, a pair of them for one beyond the first plane.
+sub json_text
+{
+	my ($document) = @_;
+	my $text = encode_json($document);
+
+	$text =~ s/([^ -~])/chance(0.3) ? join('', map { sprintf '\\u%04x', $_ } unpack 'n*', Encode::encode('UTF-16BE', $1)) : $1/ge;
+	return $text;
+}
+
 # A document as text: JSON or block-style YAML.
 sub document_text
 {
 	my ($document) = @_;
 
-	return encode_json($document) if chance(0.5);
+	return json_text($document) if chance(0.5);
 	return yaml_lines($document, 0, 0) . "\n";
 }
 
