@@ -6,12 +6,14 @@ package PolicyNode;
 use strict;
 use warnings;
 
+use Encode ();
 use Exporter 'import';
 use NaiveEvaluator qw(decode_json);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Test::More ();
 
-our @EXPORT_OK = qw(start_policy_node load_rows evaluate_all query_rows);
+our @EXPORT_OK = qw(start_policy_node load_rows evaluate_all query_rows report);
 
 # A running node with the extension in database postgres.
 sub start_policy_node
@@ -82,6 +84,13 @@ FROM cases c
 	policy_evaluate(d.document, c.job, c.at) v
 ORDER BY c.case_no
 SQL
+}
+
+# diag, of characters: the handles of a test take bytes.
+sub report
+{
+	Test::More::diag(Encode::encode('UTF-8', join '', @_));
+	return;
 }
 
 1;

@@ -3,15 +3,13 @@
 use strict;
 use warnings;
 
+use File::Basename qw(basename);
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
 use NaiveEvaluator qw(decode_json encode_json same_verdict);
-use PolicyNode qw(start_policy_node evaluate_all);
+use PolicyNode qw(start_policy_node evaluate_all report);
 use Test::More;
-
-binmode Test::More->builder->$_, ':encoding(UTF-8)'
-  for qw(output failure_output todo_output);
 
 my $node = start_policy_node('conformance');
 
@@ -37,9 +35,9 @@ sub check_policy
 	my ($differ) =
 	  grep { !same_verdict($cases[$_]{verdict}, $verdicts[$_]) } 0 .. $#cases;
 
-	ok(!defined $differ, "$path:$policy->{line} is decided as it says");
+	ok(!defined $differ, basename($path) . ":$policy->{line} is decided as it says");
 	return if !defined $differ;
-	diag("case $differ\n  job      ",
+	report("case $differ\n  job      ",
 		encode_json($cases[$differ]{job}),
 		"\n  expected ",
 		encode_json($cases[$differ]{verdict}),
@@ -62,7 +60,7 @@ sub check_file
 		  @{ $policies[$number]{cases} };
 	}
 	@verdicts = evaluate_all($node, [ map { encode_json($_->{policy}) } @policies ], \@cases);
-	is(scalar @verdicts, scalar @cases, "every case of $path has a verdict");
+	is(scalar @verdicts, scalar @cases, "every case of " . basename($path) . " has a verdict");
 	check_policy($_, $path, splice @verdicts, 0, scalar @{ $_->{cases} }) for @policies;
 	return;
 }
