@@ -1,0 +1,195 @@
+/*
+ * lint.c
+ *	  Warnings about a policy without errors.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "language/constraint_key.h"
+#include "language/name_table.h"
+#include "language/policy.h"
+
+typedef struct Lint
+{
+	PolicyDiagnostics *diags;
+	PolicyNameTable settings;	/* a constraint's place -> who set it first */
+} Lint;
+
+/* The first rule that set a constraint, and to what. */
+typedef struct Setting
+{
+	const PolicyRule *rule;
+	const PolicyNode *value;
+	bool		reported;
+} Setting;
+
+static void
+warn(PolicyDiagnostics *diags, PolicyMark mark, const char *code, const char *hint,
+	 const char *message)
+{
+	policy_diagnose(diags, mark, POLICY_SEVERITY_WARNING, code, hint, "%s", message);
+}
+
+static bool
+same_scalar(const PolicyNode *a, const PolicyNode *b)
+{
+	return policy_scalar_type(a) == policy_scalar_type(b) &&
+		a->u.scalar.len == b->u.scalar.len &&
+		memcmp(a->u.scalar.text, b->u.scalar.text, a->u.scalar.len) == 0;
+}
+
+static bool
+same_list(const PolicyNode *a, const PolicyNode *b);
+
+/* Whether both are written alike; mappings in any order of keys are not. */
+static bool
+same_value(const PolicyNode *a, const PolicyNode *b)
+{
+	if (a == b)
+		return true;
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind == POLICY_NODE_SCALAR)
+		return same_scalar(a, b);
+	return same_list(a, b);
+}
+
+static bool
+same_list(const PolicyNode *a, const PolicyNode *b)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (a->kind == POLICY_NODE_MAPPING)
+	{
+		if (a->u.mapping.count != b->u.mapping.count)
+			return false;
+		for (int i = 0; i < a->u.mapping.count; i++)
+		{
+			if (!same_scalar(a->u.mapping.pairs[i].key, b->u.mapping.pairs[i].key) ||
+				!same_value(a->u.mapping.pairs[i].value, b->u.mapping.pairs[i].value))
+				return false;
+		}
+		return true;
+	}
+	if (a->u.sequence.count != b->u.sequence.count)
+		return false;
+	for (int i = 0; i < a->u.sequence.count; i++)
+	{
+		if (!same_value(a->u.sequence.items[i], b->u.sequence.items[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_boolean(PolicyScalarType type)
+{
+	return type == POLICY_SCALAR_TRUE || type == POLICY_SCALAR_FALSE;
+}
+
+/* Whether the engine knows which of two values is the tighter. */
+static bool
+has_order(const PolicyPair *pair, const PolicyNode *other)
+{
+	PolicyConstraintKey key = policy_constraint_key(pair->key->u.scalar.text,
+													pair->key->u.scalar.len);
+	PolicyScalarType type;
+
+	if (pair->value->kind != other->kind)
+		return false;
+	if (pair->value->kind == POLICY_NODE_SEQUENCE)
+		return key.sense != POLICY_KEY_OTHER;
+	if (pair->value->kind != POLICY_NODE_SCALAR)
+		return false;
+	type = policy_scalar_type(pair->value);
+	if (type == POLICY_SCALAR_NUMBER && policy_scalar_type(other) == type)
+		return key.bound != POLICY_BOUND_NONE;
+	return is_boolean(type) && is_boolean(policy_scalar_type(other));
+}
+
+static void
+report_conflict(Lint *lint, const PolicyRule *rule, const PolicyPair *pair, const Setting *setting)
+{
+	policy_diagnose(lint->diags, pair->key->mark, POLICY_SEVERITY_WARNING,
+					"constraint_conflict",
+					"Where both rules apply the stricter one's value holds. Begin the name with max or min, or use allow or deny lists, so that the tighter one does.",
+					"rules \"%s\" and \"%s\" set constraint \"%s\" differently",
+					setting->rule->id, rule->id,
+					policy_excerpt(pair->key->u.scalar.text, pair->key->u.scalar.len));
+}
+
+static void
+lint_constraints(Lint *lint, const PolicyRule *rule, const PolicyNode *object, const char *place)
+{
+	for (int i = 0; i < object->u.mapping.count; i++)
+	{
+		const PolicyPair *pair = &object->u.mapping.pairs[i];
+		char	   *here = psprintf("%s%d:%s", place, pair->key->u.scalar.len,
+									pair->key->u.scalar.text);
+		PolicyNameEntry *entry;
+		Setting    *setting;
+
+		CHECK_FOR_INTERRUPTS();
+		if (pair->value->kind == POLICY_NODE_MAPPING)
+		{
+			lint_constraints(lint, rule, pair->value, here);
+			continue;
+		}
+		entry = policy_name_table_find(&lint->settings, here, (int) strlen(here));
+		if (entry == NULL)
+		{
+			setting = palloc0(sizeof(Setting));
+			setting->rule = rule;
+			setting->value = pair->value;
+			policy_name_table_put(&lint->settings, here, (int) strlen(here), setting);
+			continue;
+		}
+		setting = entry->value;
+		if (setting->reported || same_value(setting->value, pair->value) ||
+			has_order(pair, setting->value))
+			continue;
+		report_conflict(lint, rule, pair, setting);
+		setting->reported = true;
+	}
+}
+
+static void
+lint_times(Lint *lint, const PolicyRule *rule, TimestampTz now)
+{
+	if (rule->not_before >= rule->expires_at)
+		warn(lint->diags, rule->mark, "never_valid",
+			 "Let not_before come before expires_at.",
+			 psprintf("rule \"%s\" is valid at no time", rule->id));
+	else if (rule->expires_at <= now)
+		warn(lint->diags, rule->mark, "expired_rule",
+			 "Remove it, or move expires_at.",
+			 psprintf("rule \"%s\" has expired", rule->id));
+	for (int i = 0; i < rule->nexceptions; i++)
+	{
+		const PolicyException *exception = &rule->exceptions[i];
+
+		if (exception->expires_at <= now)
+			warn(lint->diags, exception->mark, "expired_exception",
+				 "Remove it: an expired exception has no effect.",
+				 psprintf("exception \"%s\" of rule \"%s\" has expired", exception->id, rule->id));
+	}
+}
+
+void
+policy_lint(const Policy *policy, TimestampTz now, PolicyDiagnostics *diags)
+{
+	Lint		lint = {.diags = diags};
+
+	policy_name_table_init(&lint.settings, (uint64) now);
+	for (int i = 0; i < policy->nrules; i++)
+	{
+		const PolicyRule *rule = &policy->rules[i];
+
+		CHECK_FOR_INTERRUPTS();
+		lint_times(&lint, rule, now);
+		if (rule->enabled && !rule->monitor && rule->constraints != NULL &&
+			rule->decision != POLICY_DENY && !policy->first_match)
+			lint_constraints(&lint, rule, rule->constraints, "");
+	}
+	policy_diagnostics_sort(diags);
+}
