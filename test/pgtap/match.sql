@@ -1,0 +1,143 @@
+\ir common.psql
+SELECT plan(116);
+
+SELECT is(holds(match, job::jsonb), expected,
+	format('%s: %s %s %s', what, match, CASE WHEN expected THEN 'holds for' ELSE 'does not hold for' END, left(job, 100)))
+FROM (VALUES
+	-- every key must hold
+	('an empty match', '{}', '{"topic": "a"}', true),
+	('keys are joined by and', '{topics: [a], tenants: [acme]}', '{"topic": "a", "tenant_id": "acme"}', true),
+	('keys are joined by and', '{topics: [a], tenants: [acme]}', '{"topic": "a"}', false),
+	('keys are joined by and', '{topics: [a], tenants: [acme]}', '{"topic": "b", "tenant_id": "acme"}', false),
+	('an empty list is no condition', '{topics: [], risk_tags: [], tenants: {any: [], none: []}}', '{"topic": "a"}', true),
+	('an empty mcp is no condition', '{mcp: {}}', '{"topic": "a"}', true),
+	('empty labels are no condition', '{labels: {}}', '{"topic": "a"}', true),
+
+	-- a plain list of a single field: any
+	('topics', '{topics: [b, a]}', '{"topic": "a"}', true),
+	('topics', '{topics: [b, c]}', '{"topic": "a"}', false),
+	('tenants', '{tenants: [acme, globex]}', '{"topic": "a", "tenant_id": "globex"}', true),
+	('tenants', '{tenants: [acme, globex]}', '{"topic": "a", "tenant_id": "initech"}', false),
+	('tenant is the same field', '{tenants: [acme]}', '{"topic": "a", "tenant": "acme"}', true),
+	('an absent tenant is default', '{tenants: [default]}', '{"topic": "a"}', true),
+	('a null tenant is default', '{tenants: [default]}', '{"topic": "a", "tenant_id": null}', true),
+	('an empty tenant is default', '{tenants: [default]}', '{"topic": "a", "tenant_id": "\u200b "}', true),
+	('capabilities', '{capabilities: [fs.write]}', '{"topic": "a", "capability": "fs.write"}', true),
+	('capabilities', '{capabilities: [fs.write]}', '{"topic": "a", "capability": "fs.read"}', false),
+	('capabilities', '{capabilities: ["*"]}', '{"topic": "a"}', false),
+	('pack_ids', '{pack_ids: [p1]}', '{"topic": "a", "pack_id": "p1"}', true),
+	('pack_ids', '{pack_ids: [p1]}', '{"topic": "a", "pack_id": "p2"}', false),
+	('actor_ids', '{actor_ids: [alice]}', '{"topic": "a", "actor": {"id": "alice"}}', true),
+	('actor_ids', '{actor_ids: [alice]}', '{"topic": "a", "actor_id": "alice"}', true),
+	('actor_ids', '{actor_ids: [alice]}', '{"topic": "a", "actor": {"id": "bob"}}', false),
+	('actor_types', '{actor_types: [agent]}', '{"topic": "a", "actor": {"type": "agent"}}', true),
+	('actor_types', '{actor_types: [agent]}', '{"topic": "a", "actor_type": "agent"}', true),
+	('actor_types', '{actor_types: [agent]}', '{"topic": "a", "actor_type": "human"}', false),
+
+	-- sets
+	('actor_roles: any', '{actor_roles: [dba, ops]}', '{"topic": "a", "actor": {"roles": ["ops", "x"]}}', true),
+	('actor_roles: any', '{actor_roles: [dba, ops]}', '{"topic": "a", "actor_roles": ["dba"]}', true),
+	('actor_roles: any', '{actor_roles: [dba, ops]}', '{"topic": "a", "actor_roles": ["x"]}', false),
+	('actor_roles: any', '{actor_roles: ["*"]}', '{"topic": "a"}', false),
+	('risk_tags: all', '{risk_tags: [prod, write]}', '{"topic": "a", "risk_tags": ["write", "x", "prod"]}', true),
+	('risk_tags: all', '{risk_tags: [prod, write]}', '{"topic": "a", "risk_tags": ["prod"]}', false),
+	('risk_tags: all', '{risk_tags: [prod]}', '{"topic": "a"}', false),
+	('risk_tags: one tag may satisfy two patterns', '{risk_tags: ["pr*", "*od"]}', '{"topic": "a", "risk_tags": ["prod"]}', true),
+	('requires: all', '{requires: [gpu, net]}', '{"topic": "a", "requires": ["net", "gpu"]}', true),
+	('requires: all', '{requires: [gpu, net]}', '{"topic": "a", "requires": ["gpu"]}', false),
+
+	-- any, all, none
+	('any', '{risk_tags: {any: [prod, staging]}}', '{"topic": "a", "risk_tags": ["staging"]}', true),
+	('any', '{risk_tags: {any: [prod, staging]}}', '{"topic": "a", "risk_tags": ["dev"]}', false),
+	('any needs the field present', '{risk_tags: {any: ["*"]}}', '{"topic": "a"}', false),
+	('all', '{actor_roles: {all: [a, b]}}', '{"topic": "a", "actor_roles": ["b", "a"]}', true),
+	('all', '{actor_roles: {all: [a, b]}}', '{"topic": "a", "actor_roles": ["a"]}', false),
+	('all needs the field present', '{capabilities: {all: ["*"]}}', '{"topic": "a"}', false),
+	('all of a single field', '{topics: {all: ["job.*", "*.write"]}}', '{"topic": "job.write"}', true),
+	('all of a single field', '{topics: {all: ["job.*", "*.write"]}}', '{"topic": "job.read"}', false),
+	('none', '{risk_tags: {none: [read-only]}}', '{"topic": "a", "risk_tags": ["prod"]}', true),
+	('none', '{risk_tags: {none: [read-only]}}', '{"topic": "a", "risk_tags": ["prod", "read-only"]}', false),
+	('none holds where the field is absent', '{risk_tags: {none: [read-only]}}', '{"topic": "a"}', true),
+	('none holds where the field is absent', '{capabilities: {none: ["*"]}}', '{"topic": "a"}', true),
+	('none holds where the field is absent', '{mcp: {servers: {none: ["*"]}}}', '{"topic": "a"}', true),
+	('none of a tenant sees default', '{tenants: {none: [default]}}', '{"topic": "a"}', false),
+	('any and none', '{risk_tags: {any: [prod, staging], none: [read-only]}}', '{"topic": "a", "risk_tags": ["prod"]}', true),
+	('any and none', '{risk_tags: {any: [prod, staging], none: [read-only]}}', '{"topic": "a", "risk_tags": ["prod", "read-only"]}', false),
+	('any and none', '{risk_tags: {any: [prod, staging], none: [read-only]}}', '{"topic": "a"}', false),
+	('any, all and none', '{topics: {any: ["*a*"], all: ["*b*", "*c*"], none: ["*d*"]}}', '{"topic": "abc"}', true),
+	('any, all and none', '{topics: {any: ["*a*"], all: ["*b*", "*c*"], none: ["*d*"]}}', '{"topic": "abcd"}', false),
+
+	-- labels
+	('a label''s pattern', '{labels: {env: "prod*"}}', '{"topic": "a", "labels": {"env": "production"}}', true),
+	('a label''s pattern', '{labels: {env: prod}}', '{"topic": "a", "labels": {"env": "dev"}}', false),
+	('a label that is absent', '{labels: {env: "*"}}', '{"topic": "a", "labels": {"x": "prod"}}', false),
+	('a label that is absent', '{labels: {env: "*"}}', '{"topic": "a"}', false),
+	('a label''s list is any', '{labels: {env: [prod, staging]}}', '{"topic": "a", "labels": {"env": "staging"}}', true),
+	('a label''s list is any', '{labels: {env: [prod, staging]}}', '{"topic": "a", "labels": {"env": "dev"}}', false),
+	('every named label', '{labels: {env: prod, team: core}}', '{"topic": "a", "labels": {"env": "prod", "team": "core"}}', true),
+	('every named label', '{labels: {env: prod, team: core}}', '{"topic": "a", "labels": {"env": "prod"}}', false),
+	('a label''s none', '{labels: {env: {none: [prod]}}}', '{"topic": "a", "labels": {"env": "dev"}}', true),
+	('a label''s none', '{labels: {env: {none: [prod]}}}', '{"topic": "a", "labels": {"env": "prod"}}', false),
+	('a label''s none holds where it is absent', '{labels: {env: {none: [prod]}}}', '{"topic": "a"}', true),
+	('a label''s all needs it present', '{labels: {env: {all: ["*"]}}}', '{"topic": "a"}', false),
+	('an empty list asks for presence', '{labels: {env: []}}', '{"topic": "a", "labels": {"env": "x"}}', true),
+	('an empty list asks for presence', '{labels: {env: []}}', '{"topic": "a", "labels": {"other": "x"}}', false),
+	('empty lists ask for presence', '{labels: {env: {any: [], none: []}}}', '{"topic": "a"}', false),
+	('a null label is absent', '{labels: {env: []}}', '{"topic": "a", "labels": {"env": null}}', false),
+	('an empty label is absent', '{labels: {env: []}}', '{"topic": "a", "labels": {"env": "\u00ad"}}', false),
+	('a number label is compared as ->> gives it', '{labels: {level: "5"}}', '{"topic": "a", "labels": {"level": 5}}', true),
+	('a number label is compared as ->> gives it', '{labels: {level: 1000}}', '{"topic": "a", "labels": {"level": 1e3}}', true),
+	('a number label keeps its scale', '{labels: {level: "1.50"}}', '{"topic": "a", "labels": {"level": 1.50}}', true),
+	('a boolean label is compared as ->> gives it', '{labels: {dry_run: true}}', '{"topic": "a", "labels": {"dry_run": true}}', true),
+	('a label''s name has dots', '{labels: {mcp.server: jira}}', '{"topic": "a", "labels": {"mcp.server": "jira"}}', true),
+
+	-- mcp
+	('mcp.servers', '{mcp: {servers: [jira, github]}}', '{"topic": "a", "mcp": {"server": "github"}}', true),
+	('mcp.servers', '{mcp: {servers: [jira, github]}}', '{"topic": "a", "mcp": {"server": "slack"}}', false),
+	('mcp.tools', '{mcp: {tools: ["delete_*"]}}', '{"topic": "a", "mcp": {"tool": "delete_issue"}}', true),
+	('mcp.resources', '{mcp: {resources: ["repo://x/*"]}}', '{"topic": "a", "mcp": {"resource": "repo://x/y"}}', true),
+	('mcp.actions', '{mcp: {actions: [write]}}', '{"topic": "a", "mcp": {"action": "write"}}', true),
+	('mcp keys are joined by and', '{mcp: {servers: [jira], actions: [write]}}', '{"topic": "a", "mcp": {"server": "jira", "action": "read"}}', false),
+	('mcp by label mcp.server', '{mcp: {servers: [jira]}}', '{"topic": "a", "labels": {"mcp.server": "jira"}}', true),
+	('mcp by label mcp_tool', '{mcp: {tools: [x]}}', '{"topic": "a", "labels": {"mcp_tool": "x"}}', true),
+	('mcp by label mcpResource', '{mcp: {resources: [x]}}', '{"topic": "a", "labels": {"mcpResource": "x"}}', true),
+	('mcp by label mcpAction', '{mcp: {actions: [x]}}', '{"topic": "a", "labels": {"mcpAction": "x"}}', true),
+	('mcp with any and none', '{mcp: {tools: {any: ["*"], none: ["delete*"]}}}', '{"topic": "a", "mcp": {"tool": "delete_x"}}', false),
+
+	-- secrets_present
+	('secrets_present', '{secrets_present: true}', '{"topic": "a", "secrets_present": true}', true),
+	('secrets_present', '{secrets_present: true}', '{"topic": "a", "secrets_present": false}', false),
+	('secrets_present is false where absent', '{secrets_present: true}', '{"topic": "a"}', false),
+	('secrets_present is false where absent', '{secrets_present: false}', '{"topic": "a"}', true),
+	('secrets_present is false where null', '{secrets_present: false}', '{"topic": "a", "secrets_present": null}', true),
+	('secrets_present by label', '{secrets_present: true}', '{"topic": "a", "labels": {"secrets_present": "true"}}', true),
+	('secrets_present by label', '{secrets_present: true}', '{"topic": "a", "labels": {"secrets_present": "1"}}', true),
+	('secrets_present by label', '{secrets_present: true}', '{"topic": "a", "labels": {"Secrets_Present": "YES"}}', true),
+	('secrets_present by label', '{secrets_present: true}', '{"topic": "a", "labels": {"secrets_present": true}}', true),
+	('secrets_present by label', '{secrets_present: true}', '{"topic": "a", "labels": {"secrets_present": 1}}', true),
+	('a label that says no', '{secrets_present: true}', '{"topic": "a", "labels": {"secrets_present": "no"}}', false),
+	('secrets_present by tag', '{secrets_present: true}', '{"topic": "a", "risk_tags": ["Secrets"]}', true),
+	('an explicit false undoes no tag', '{secrets_present: true}', '{"topic": "a", "secrets_present": false, "risk_tags": ["secrets"]}', true),
+	('an explicit false undoes no label', '{secrets_present: true}', '{"topic": "a", "secrets_present": false, "labels": {"secrets_present": "yes"}}', true),
+	('a label''s no undoes no field', '{secrets_present: true}', '{"topic": "a", "secrets_present": true, "labels": {"secrets_present": "no"}}', true),
+
+	-- fields
+	('keys that are not listed are ignored', '{topics: [a]}', '{"topic": "a", "anything": {"topic": "b"}, "payload": {"topic": "c"}}', true),
+	('the payload is no field', '{capabilities: [x]}', '{"topic": "a", "payload": {"capability": "x"}}', false),
+	('an empty string in a set is dropped', '{risk_tags: {none: ["*"]}}', '{"topic": "a", "risk_tags": ["", "\u200b"]}', true),
+	('an empty set is absent', '{risk_tags: {any: ["*"]}}', '{"topic": "a", "risk_tags": []}', false),
+	('a null set is absent', '{requires: {none: ["*"]}}', '{"topic": "a", "requires": null}', true),
+	('a null actor is absent', '{actor_ids: {none: ["*"]}}', '{"topic": "a", "actor": null}', true),
+	('null labels are absent', '{labels: {env: {none: ["*"]}}}', '{"topic": "a", "labels": null}', true),
+	('a null mcp is absent', '{mcp: {tools: {none: ["*"]}}}', '{"topic": "a", "mcp": null}', true),
+
+	-- when, and its place among the other keys
+	('when', '{when: "$.payload.amount > 1000"}', '{"topic": "a", "payload": {"amount": 1001}}', true),
+	('when', '{when: "$.payload.amount > 1000"}', '{"topic": "a", "payload": {"amount": 1000}}', false),
+	('when and the other keys', '{topics: [b], when: "$.payload.amount > 1000"}', '{"topic": "a", "payload": {"amount": 1001}}', false),
+	('when sees keys that are not listed', '{when: "$.anything == 1"}', '{"topic": "a", "anything": 1}', true),
+	('when sees the job as it was given', '{when: ''$.topic == "A"''}', '{"topic": "A"}', true)
+) AS t(what, match, job, expected);
+
+SELECT * FROM finish();
+ROLLBACK;
