@@ -13,6 +13,8 @@
 
 PG_MODULE_MAGIC;
 
+extern PGDLLEXPORT void _PG_init(void);
+
 void
 _PG_init(void)
 {

@@ -2,7 +2,9 @@
  * glob.c
  *	  Patterns, ready to match.  See glob.h for the method.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE				/* memmem */
+#endif
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"

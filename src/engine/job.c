@@ -40,6 +40,8 @@ static const struct
 	{"action", {"mcp.action", "mcp_action", "mcpaction"}, POLICY_FIELD_MCP_ACTION},
 };
 
+static bool invalid(Job *job, const char *fmt,...) pg_attribute_printf(2, 3);
+
 static bool
 invalid(Job *job, const char *fmt,...)
 {

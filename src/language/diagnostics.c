@@ -68,6 +68,8 @@ next_item(PolicyDiagnostics *diags)
 	return &diags->items[diags->count];
 }
 
+static char *format_message(const char *fmt, va_list args) pg_attribute_printf(1, 0);
+
 static char *
 format_message(const char *fmt, va_list args)
 {
