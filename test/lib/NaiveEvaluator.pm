@@ -862,6 +862,7 @@ sub _strictest
 	my $stricter = $rank{ $with->{decision} } <=> $rank{ $without->{decision} };
 	my $merged;
 
+	return $without if !grep { $_->{applies} eq 'maybe' } @members;
 	return $with if $stricter > 0;
 	return $without if $stricter < 0;
 	$merged = merge_constraints($without->{constraints}, $with->{constraints});

@@ -26,7 +26,7 @@ my %values = (
 	actor_roles => [ 'admin', 'ops', 'finance', 'risk team' ],
 	risk_tags => [ 'prod', 'staging', 'write', 'destructive', 'data:pii', 'secrets', 'a*b' ],
 	requires => [ 'gpu', 'net', 'disk2', 'x[1]' ],
-	label => [ 'prod', 'dev', 'true', '1', '1.50', 'yes', 'jira', 'café' ],
+	label => [ 'prod', 'dev', 'true', '1', '1.50', '100', 'yes', 'jira', 'café' ],
 	server => [ 'jira', 'github' ],
 	tool => [ 'search', 'delete_issue' ],
 	resource => [ 'issue/42', 'repo' ],
@@ -254,10 +254,25 @@ sub random_match
 
 my @bound_keys =
   qw(max_runtime_sec max_retries minReplicas max_allowed_hosts MAXSize min.cpu max-blocked);
-my @free_keys = qw(deny_paths blockedHosts forbid.tools disallow_network Blocklist
-  denied-allow-list network_allowlist IPAllowList allow_network allowed-tools toolsAllowed
-  maximum disallow2 DENYlist denyList2 max2Foo isolated note tags mixed limits budgets
-  allow_timeout_retry);
+
+# Keys by the type that their values mostly have.
+my %free_keys = (
+	array => [qw(deny_paths blockedHosts forbid.tools Blocklist denied-allow-list
+	  network_allowlist IPAllowList allowed-tools DENYlist denyList2 forbidden v2Allow cidr-denylist
+	  maximum tags)],
+	boolean => [qw(disallow_network allow_network toolsAllowed isolated allow_timeout_retry
+	  disallowed-allow maxx)],
+	number => [qw(max2Foo disallow2 level)],
+	object => [qw(limits budgets allow.limits deny_rules)],
+	string => [qw(note region)]);
+my %key_kind = map {
+	my $kind = $_;
+	map { $_ => $kind } @{ $free_keys{$kind} }
+} sort keys %free_keys;
+
+# The few that a document uses, so that its rules meet.
+my @document_keys;
+
 my @numbers = qw(0 1 1.0 1e2 100 100.00 5E-1 0.5 7 60 1e30);
 
 # Words that YAML 1.1 takes for something else, and strings here.
@@ -276,14 +291,14 @@ sub free_scalar
 
 sub free_value
 {
-	my ($depth) = @_;
-	my $kind = rand;
+	my ($kind, $depth) = @_;
 
-	return random_constraints($depth - 1, int rand 4) if $depth && $kind < 0.2;
-	return [ map { $depth && chance(0.15) ? free_value($depth - 1) : free_scalar() }
-		  1 .. int rand 5 ]
-	  if $kind < 0.6;
-	return free_scalar();
+	$kind = pick(qw(array boolean number object string)) if chance(0.2);
+	return boolean() if $kind eq 'boolean';
+	return number(pick(@numbers, '-3', '-0.0')) if $kind eq 'number';
+	return free_scalar() if $kind eq 'string' || !$depth;
+	return random_constraints($depth - 1, int rand 5) if $kind eq 'object';
+	return [ map { chance(0.15) ? free_value('object', $depth - 1) : free_scalar() } 1 .. int rand 5 ];
 }
 
 sub random_constraints
@@ -293,8 +308,10 @@ sub random_constraints
 
 	for (1 .. $count)
 	{
-		if (chance(0.3)) { $constraints{ pick(@bound_keys) } = number(pick(@numbers)); }
-		else { $constraints{ pick(@free_keys) } = free_value($depth); }
+		my $key = pick(@document_keys);
+
+		$constraints{$key} =
+		  exists $key_kind{$key} ? free_value($key_kind{$key}, $depth) : number(pick(@numbers));
 	}
 	return \%constraints;
 }
@@ -331,10 +348,11 @@ sub random_exception
 	my ($id) = @_;
 	my %exception = (
 		id => $id,
-		match => random_match(1, 2),
+		match => random_match(0, 2),
 		expires_at => chance(0.7) ? '2031-01-01T00:00:00Z' : random_time(),
 		reason => 'agreed');
 
+	$exception{match}{when} //= pick(@predicates) if chance(0.35);
 	$exception{ticket} = 'OPS-1' if chance(0.3);
 	return \%exception;
 }
@@ -350,7 +368,9 @@ sub random_velocity
 sub add_decision
 {
 	my ($rule) = @_;
-	my $decision = pick(qw(allow allow_with_constraints throttle require_approval deny));
+	my $decision = pick(
+		qw(allow allow allow_with_constraints allow_with_constraints throttle require_approval
+		  require_approval deny));
 
 	$rule->{decision} = chance(0.2) ? uc $decision : $decision;
 	$rule->{constraints} = random_constraints(2, int rand 6) if chance(0.6);
@@ -369,7 +389,7 @@ sub random_rule
 	my ($number) = @_;
 	my %rule = (id => chance(0.05) ? number("$number.50") : "r$number");
 
-	$rule{match} = random_match(0, 3) if chance(0.95);
+	$rule{match} = random_match(0, pick(1, 2, 3)) if chance(0.95);
 	add_decision(\%rule);
 	add_times(\%rule);
 	$rule{reason} = pick("because $number", 'true', 'ünïcode', number("4.$number"))
@@ -399,7 +419,10 @@ sub random_defaults
 # A document as decode_json would give it.
 sub random_document
 {
-	my %document =
+	my %document;
+
+	@document_keys = several(4, [ @bound_keys, sort keys %key_kind ]);
+	%document =
 	  (version => 'v1', rules => [ map { random_rule($_) } 0 .. int rand 12 ]);
 
 	$document{combine} = pick(qw(first_match first_match strictest)) if chance(0.5);
