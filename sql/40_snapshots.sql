@@ -132,6 +132,13 @@ BEGIN
 			MESSAGE = 'a snapshot needs a name and a document',
 			HINT = 'SELECT * FROM policy_stage(''v1'', ''version: v1 ...'', ''why'')';
 	END IF;
+	IF policy_stage.snapshot !~ '^[^[:cntrl:]]{1,128}$' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'bad name of a snapshot',
+			DETAIL = 'A name has 1 to 128 characters, none of them a control character.',
+			HINT = 'Choose a name like v42.';
+	END IF;
 	PERFORM policy.check_document(policy_stage.document);
 	INSERT INTO policy.snapshots AS s (snapshot, document, note, staged_by, staged_at)
 		VALUES (policy_stage.snapshot, policy_stage.document, policy_stage.note,
@@ -187,18 +194,35 @@ $$;
 COMMENT ON FUNCTION policy.release(text, text, text, text) IS
 	'Makes the next release, after policy_publish and policy_rollback have checked what is theirs to check. Raises PE016 where another was committed meanwhile.';
 
+CREATE FUNCTION policy.require_snapshot(snapshot text) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF require_snapshot.snapshot IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE002',
+			MESSAGE = 'the snapshot''s name is NULL',
+			HINT = 'SELECT snapshot FROM policy.snapshots lists the names.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM policy.snapshots s WHERE s.snapshot = require_snapshot.snapshot) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE002',
+			MESSAGE = format('snapshot "%s" does not exist', require_snapshot.snapshot),
+			HINT = 'SELECT snapshot FROM policy.snapshots lists the names; policy_stage(...) stores a policy under a new one.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION policy.require_snapshot(text) IS
+	'Raises PE002 where no snapshot of that name is staged.';
+
 CREATE FUNCTION policy_publish(snapshot text, note text, override_reason text DEFAULT NULL)
 	RETURNS policy.releases
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM policy.snapshots s WHERE s.snapshot = policy_publish.snapshot) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'PE002',
-			MESSAGE = format('snapshot "%s" does not exist', policy_publish.snapshot),
-			HINT = 'SELECT policy_stage(...) stores a policy under a name; SELECT snapshot FROM policy.snapshots lists the names.';
-	END IF;
+	PERFORM policy.require_snapshot(policy_publish.snapshot);
 	RETURN policy.release('publish', policy_publish.snapshot, policy_publish.note,
 						  policy_publish.override_reason);
 END
@@ -212,12 +236,7 @@ CREATE FUNCTION policy_rollback(target_snapshot text, note text)
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM policy.snapshots s WHERE s.snapshot = target_snapshot) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'PE002',
-			MESSAGE = format('snapshot "%s" does not exist', target_snapshot),
-			HINT = 'SELECT snapshot, released_at FROM policy.releases ORDER BY release_id DESC lists what can be rolled back to.';
-	END IF;
+	PERFORM policy.require_snapshot(target_snapshot);
 	IF NOT EXISTS (SELECT FROM policy.releases r WHERE r.snapshot = target_snapshot) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PE002',
@@ -230,6 +249,13 @@ END
 $$;
 COMMENT ON FUNCTION policy_rollback(text, text) IS
 	'Puts a snapshot that was released before in force again, as a new release, and returns it. Raises PE002 for a snapshot that is unknown or was never released, PE016 where somebody else released meanwhile.';
+
+-- A function in C: until the library is loaded, the setting is not known.
+CREATE FUNCTION policy.fail_mode() RETURNS text
+	AS 'MODULE_PATHNAME', 'policy_get_fail_mode'
+	LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION policy.fail_mode() IS
+	'policy_engine.fail_mode: closed or open.';
 
 CREATE FUNCTION policy_status(
 	OUT snapshot text, OUT release_id bigint, OUT since timestamptz,
@@ -244,7 +270,7 @@ CREATE FUNCTION policy_status(
 			CASE WHEN m.fail_mode = 'open'
 				THEN 'policy_engine.fail_mode is open: while the policy cannot be read, jobs are allowed' END
 		], NULL)
-	FROM (SELECT current_setting('policy_engine.fail_mode') AS fail_mode) m
+	FROM (SELECT policy.fail_mode() AS fail_mode) m
 		LEFT JOIN policy.active a ON true
 $$;
 COMMENT ON FUNCTION policy_status() IS

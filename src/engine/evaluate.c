@@ -195,7 +195,7 @@ set_monitored(const ApplyingRules *monitoring, PolicyVerdict *verdict)
 }
 
 bool
-policy_decide(const CompiledPolicy *policy, const Job *job, TimestampTz at,
+policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 			  PolicyBudget *budget, PolicyVerdict *verdict)
 {
 	ApplyingRules enforcing;
@@ -205,8 +205,7 @@ policy_decide(const CompiledPolicy *policy, const Job *job, TimestampTz at,
 
 	if (job->invalid != NULL)
 	{
-		policy_verdict_without_rule(POLICY_DENY,
-									psprintf("invalid job: %s", job->invalid), verdict);
+		policy_verdict_of_invalid(job, verdict);
 		return true;
 	}
 	policy_match(policy, job, at, budget, &enforcing, &monitoring);
@@ -238,4 +237,11 @@ policy_verdict_without_rule(PolicyDecision decision, const char *reason,
 	verdict->constraints = constraint_to_jsonb(decision == POLICY_DENY ?
 											   constraint_empty() :
 											   constraint_builtin_defaults());
+}
+
+void
+policy_verdict_of_invalid(const Job *job, PolicyVerdict *verdict)
+{
+	policy_verdict_without_rule(POLICY_DENY,
+								psprintf("invalid job: %s", job->invalid), verdict);
 }

@@ -30,7 +30,7 @@ typedef struct PolicyVerdict
  * Decides.  Raises nothing for what the job holds: an invalid job is DENY.
  * Returns false, with *verdict unset, where the budget ran out.
  */
-extern bool policy_decide(const CompiledPolicy *policy, const Job *job,
+extern bool policy_decide(const CompiledPolicy *policy, Job *job,
 						  TimestampTz at, PolicyBudget *budget,
 						  PolicyVerdict *verdict);
 
@@ -40,5 +40,8 @@ extern bool policy_decide(const CompiledPolicy *policy, const Job *job,
  */
 extern void policy_verdict_without_rule(PolicyDecision decision, const char *reason,
 										PolicyVerdict *verdict);
+
+/* DENY, for a job that is invalid: under any policy, and under none. */
+extern void policy_verdict_of_invalid(const Job *job, PolicyVerdict *verdict);
 
 #endif							/* POLICY_EVALUATE_H */

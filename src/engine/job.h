@@ -43,6 +43,8 @@ typedef struct Job
 	char	   *invalid;		/* what makes the job invalid, or NULL; nothing
 								 * below may be used where it is set */
 	Jsonb	   *source;			/* what a `when` sees: unwrapped, as given */
+	Jsonb	   *comparable;		/* the same with {} for every null: made when it
+								 * is first asked for */
 	JobString	fields[POLICY_FIRST_SET];	/* by PolicyField */
 	JobSet		sets[POLICY_NSETS]; /* by PolicyField - POLICY_FIRST_SET */
 	JobLabel   *labels;			/* sorted by name, each once, none absent */
@@ -58,6 +60,9 @@ extern void policy_job_read(Jsonb *source, Job *job);
 
 /* For what is found out without reading it. */
 extern void policy_job_set_too_large(Job *job);
+
+/* The source as a `when` that does not speak of null compares it. */
+extern Jsonb *policy_job_comparable(Job *job);
 
 /* The label of that normalised name, or NULL. */
 extern const JobString *policy_job_label(const Job *job, const char *name, int len);

@@ -86,7 +86,7 @@ label_holds(const CompiledLabel *label, const Job *job, PolicyBudget *budget)
 }
 
 static PolicyTruth
-match_holds(const CompiledMatch *match, const Job *job, PolicyBudget *budget)
+match_holds(const CompiledMatch *match, Job *job, PolicyBudget *budget)
 {
 	if (match->has_secrets_present && match->secrets_present != job->secrets_present)
 		return POLICY_FALSE;
@@ -104,12 +104,14 @@ match_holds(const CompiledMatch *match, const Job *job, PolicyBudget *budget)
 		return POLICY_TRUE;
 	if (!policy_budget_spend(budget, POLICY_BUDGET_INTERVAL / 8))
 		return POLICY_FALSE;
-	return policy_predicate_test(match->when, job->source);
+	return policy_predicate_test(match->when,
+								 policy_predicate_knows_null(match->when) ?
+								 job->source : policy_job_comparable(job));
 }
 
 /* Whether one of the rule's live exceptions holds. */
 static PolicyTruth
-excepted(const CompiledRule *rule, const Job *job, TimestampTz at, PolicyBudget *budget)
+excepted(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budget)
 {
 	PolicyTruth result = POLICY_FALSE;
 
@@ -122,7 +124,7 @@ excepted(const CompiledRule *rule, const Job *job, TimestampTz at, PolicyBudget 
 }
 
 static PolicyStanding
-rule_standing(const CompiledRule *rule, const Job *job, TimestampTz at, PolicyBudget *budget)
+rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budget)
 {
 	bool		restricts = rule->decision >= POLICY_THROTTLE;
 	PolicyTruth holds;
@@ -166,7 +168,7 @@ add_rule(ApplyingRules *rules, const CompiledRule *rule, PolicyStanding standing
 }
 
 void
-policy_match(const CompiledPolicy *policy, const Job *job, TimestampTz at,
+policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
 			 PolicyBudget *budget, ApplyingRules *enforcing, ApplyingRules *monitoring)
 {
 	bool		settled = false;

@@ -41,7 +41,7 @@ typedef struct ApplyingRules
  * the first that certainly applies.  Stops early where the budget runs out:
  * the result means nothing then.
  */
-extern void policy_match(const CompiledPolicy *policy, const Job *job,
+extern void policy_match(const CompiledPolicy *policy, Job *job,
 						 TimestampTz at, PolicyBudget *budget,
 						 ApplyingRules *enforcing, ApplyingRules *monitoring);
 

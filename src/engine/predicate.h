@@ -22,6 +22,13 @@ typedef struct PolicyPredicate PolicyPredicate;
 /* text is what policy_predicate_parse() returned; current memory context. */
 extern PolicyPredicate *policy_predicate_compile(const char *text);
 
+/*
+ * Whether it speaks of null itself.  To any other a null is no value: PostgreSQL
+ * calls null > 1000 false, and so a null would slip past what an absent field or
+ * a string does not; it is to be given the job without nulls.
+ */
+extern bool policy_predicate_knows_null(const PolicyPredicate *predicate);
+
 /* Any error that the job provokes is POLICY_UNKNOWN. */
 extern PolicyTruth policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job);
 

@@ -15,6 +15,7 @@ struct PolicyPredicate
 {
 	JsonPath   *path;
 	Jsonb	   *no_variables;
+	bool		knows_null;
 };
 
 PolicyPredicate *
@@ -26,7 +27,14 @@ policy_predicate_compile(const char *text)
 
 	predicate->path = DatumGetJsonPathP(path);
 	predicate->no_variables = DatumGetJsonbP(variables);
+	predicate->knows_null = strstr(text, "null") != NULL;
 	return predicate;
+}
+
+bool
+policy_predicate_knows_null(const PolicyPredicate *predicate)
+{
+	return predicate->knows_null;
 }
 
 /* What stops the query and not this job alone. */

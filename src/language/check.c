@@ -431,7 +431,8 @@ set_defaults(Check *check, const PolicyNode *node, const char *name, void *targe
 		policy->default_decision == POLICY_ALLOW_WITH_CONSTRAINTS &&
 		policy->default_constraints != NULL &&
 		policy->default_constraints->u.mapping.count == 0)
-		check_error(check, node, "empty_constraints", "Name a bound, or write decision: allow.",
+		check_error(check, policy->default_constraints, "empty_constraints",
+					"Name a bound, or write decision: allow.",
 					"allow_with_constraints needs constraints");
 }
 
@@ -500,7 +501,7 @@ policy_parse(const char *source, int len, PolicyDiagnostics *diags)
 		{"version", true, set_version},
 		{"combine", false, set_combine},
 		{"defaults", false, set_defaults},
-		{"rules", true, check_rules},
+		{"rules", false, check_rules},
 		{"tests", false, check_tests},
 		{"evidence", false, set_evidence},
 	};

@@ -128,6 +128,8 @@ set_label(Check *check, const PolicyPair *pair, PolicyLabelCondition *label)
 	const PolicyNode *key = pair->key;
 
 	label->mark = key->mark;
+	label->source = key->u.scalar.text;
+	label->sourcelen = key->u.scalar.len;
 	if (!policy_normalize(key->u.scalar.text, key->u.scalar.len, POLICY_TRIM,
 						  &label->name, &label->namelen) || label->namelen == 0)
 		check_error(check, key, "bad_value", "Name the label.",
@@ -172,7 +174,8 @@ check_label_names(Check *check, const PolicyMatch *match)
 			memcmp(sorted[i]->name, sorted[i - 1]->name, sorted[i]->namelen) == 0)
 			policy_diagnose(check->diags, sorted[i]->mark, POLICY_SEVERITY_ERROR, "duplicate_key",
 							"Write the label once, with one list.",
-							"two spellings of one label; the first is at %d:%d",
+							"label \"%s\" is there in two spellings, first at %d:%d",
+							policy_excerpt(sorted[i]->source, sorted[i]->sourcelen),
 							sorted[i - 1]->mark.line, sorted[i - 1]->mark.column);
 	}
 }

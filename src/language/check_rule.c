@@ -16,7 +16,7 @@
 typedef struct RuleCheck
 {
 	PolicyRule *rule;
-	bool		has_decision;
+	const PolicyNode *decision; /* where it stands; NULL for none, or a bad one */
 	const PolicyNode *approval;
 	const PolicyNode *retry_after_sec;
 } RuleCheck;
@@ -35,7 +35,7 @@ set_integer(Check *check, const PolicyNode *node, const char *name, int low, int
 static void
 set_max_requests(Check *check, const PolicyNode *node, const char *name, void *target)
 {
-	check_integer(check, node, name, 1, INT64CONST(1000000000000), &((PolicyVelocity *) target)->max_requests);
+	check_integer(check, node, name, 1, PG_INT64_MAX, &((PolicyVelocity *) target)->max_requests);
 }
 
 static void
@@ -384,7 +384,8 @@ set_decision(Check *check, const PolicyNode *node, const char *name, void *targe
 {
 	RuleCheck  *rule = target;
 
-	rule->has_decision = check_decision(check, node, name, &rule->rule->decision);
+	if (check_decision(check, node, name, &rule->rule->decision))
+		rule->decision = node;
 }
 
 static void
@@ -426,17 +427,17 @@ set_mode(Check *check, const PolicyNode *node, const char *name, void *target)
 
 /* What the decision asks of the rule's other keys. */
 static void
-check_decision_keys(Check *check, const PolicyNode *node, RuleCheck *checked)
+check_decision_keys(Check *check, RuleCheck *checked)
 {
 	PolicyRule *rule = checked->rule;
 	bool		constrained = rule->constraints != NULL && rule->constraints->u.mapping.count > 0;
 
-	if (!checked->has_decision)
+	if (checked->decision == NULL)
 		return;
 	if (rule->decision == POLICY_ALLOW && constrained)
 		rule->decision = POLICY_ALLOW_WITH_CONSTRAINTS;
 	else if (rule->decision == POLICY_ALLOW_WITH_CONSTRAINTS && !constrained)
-		check_error(check, rule->constraints ? rule->constraints : node, "empty_constraints",
+		check_error(check, rule->constraints ? rule->constraints : checked->decision, "empty_constraints",
 					"Name a bound, or write decision: allow.",
 					"allow_with_constraints needs constraints");
 	if (checked->approval != NULL && rule->decision != POLICY_REQUIRE_APPROVAL)
@@ -483,7 +484,7 @@ check_rule(Check *check, const PolicyNode *node, PolicyRule *rule)
 	rule->approval->min_approvals = 1;
 	rule->approval->expires_in_sec = DEFAULT_EXPIRES_IN_SEC;
 	if (check_mapping(check, node, "a rule", keys, lengthof(keys), &checked))
-		check_decision_keys(check, node, &checked);
+		check_decision_keys(check, &checked);
 }
 
 void

@@ -38,4 +38,10 @@ extern void policy_digest(const char *data, int len, uint8 *digest);
  */
 extern void policy_document_digest(Datum document, uint8 *digest);
 
+/*
+ * The digest of a document's source, computed, not believed.  Raises
+ * data_corrupted where the value is cut off or its header names another.
+ */
+extern void policy_document_verify(const PolicyDocument *document, uint8 *digest);
+
 #endif							/* POLICY_DOCUMENT_H */

@@ -106,6 +106,18 @@ policy_document_digest(Datum document, uint8 *digest)
 		pfree(whole);
 }
 
+void
+policy_document_verify(const PolicyDocument *document, uint8 *digest)
+{
+	policy_digest(document->source, source_length(document), digest);
+	if (document->format == POLICY_DOCUMENT_FORMAT &&
+		memcmp(digest, document->digest, POLICY_DIGEST_LENGTH) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stored policy_document is damaged"),
+				 errdetail("Its text does not have the SHA-256 that its header names.")));
+}
+
 static void
 check_source(const char *source, int len)
 {

@@ -71,6 +71,8 @@ typedef struct PolicyLabelCondition
 {
 	const char *name;			/* normalised, not NUL-terminated */
 	int			namelen;
+	const char *source;			/* the name as written */
+	int			sourcelen;
 	PolicyMark	mark;
 	PolicyCondition condition;	/* all empty: the label must be present */
 } PolicyLabelCondition;

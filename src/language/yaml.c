@@ -227,6 +227,11 @@ enter_anchor(Builder *builder, const yaml_char_t *anchor, PolicyNode *node)
 static void
 report_tag(Builder *builder, const char *tag, PolicyMark mark)
 {
+	static const char *const core = "tag:yaml.org,2002:";
+
+	/* libyaml has resolved what is written !!str. */
+	if (strncmp(tag, core, strlen(core)) == 0)
+		tag = psprintf("!!%s", tag + strlen(core));
 	policy_diagnose(builder->diags, mark, POLICY_SEVERITY_ERROR, "tag",
 					"Remove the tag; quote a value to make it a string, or one that begins with !.",
 					"tags are not allowed: \"%s\"",

@@ -231,8 +231,7 @@ pin_row(const SnapshotRow *row, char **cause)
 	uint8		digest[POLICY_DIGEST_LENGTH];
 	CompiledPolicy *policy;
 
-	snapshot_digest(row, digest);
-	policy = policy_cache_pin(digest);
+	policy = snapshot_digest(row, digest) ? policy_cache_pin(digest) : NULL;
 	return policy != NULL ? policy : load_shielded(row, cause);
 }
 
@@ -330,8 +329,7 @@ policy_snapshot_pin(text *name)
 				(errcode(ERRCODE_POLICY_UNKNOWN_SNAPSHOT),
 				 errmsg("snapshot \"%s\" does not exist", text_to_cstring(name)),
 				 errhint("SELECT snapshot FROM policy.snapshots lists those that are staged.")));
-	snapshot_digest(&row, digest);
-	policy = policy_cache_pin(digest);
+	policy = snapshot_digest(&row, digest) ? policy_cache_pin(digest) : NULL;
 	if (policy == NULL)
 		policy = policy_cache_load(snapshot_document(&row), policy_time_limit(&limit));
 	snapshot_close(&row);

@@ -93,7 +93,7 @@ policy_cache_load(Datum datum, PolicyBudget *budget)
 	Policy	   *policy;
 	CompiledPolicy *compiled = NULL;
 
-	policy_document_digest(datum, digest);
+	policy_document_verify(document, digest);
 	policy_diagnostics_init(&diags);
 	policy = policy_parse(document->source, document->source_len, &diags);
 	if (policy == NULL)

@@ -97,7 +97,7 @@ read_job(FunctionCallInfo fcinfo, int n, Job *job)
 }
 
 static void
-decide(const CompiledPolicy *policy, const Job *job, TimestampTz at,
+decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 	   PolicyBudget *budget, PolicyVerdict *verdict)
 {
 	if (!policy_decide(policy, job, at, budget, verdict))
@@ -117,14 +117,16 @@ decide_unavailable(const char *cause, PolicyVerdict *verdict)
 
 /* Decides a job under the policy in force; *snapshot is its name, or NULL. */
 static void
-decide_active(const Job *job, TimestampTz at, PolicyVerdict *verdict, text **snapshot)
+decide_active(Job *job, TimestampTz at, PolicyVerdict *verdict, text **snapshot)
 {
 	ActivePolicy active;
 	PolicyTimeLimit limit;
 
 	policy_active(&active);
 	*snapshot = active.snapshot;
-	if (active.unavailable != NULL)
+	if (job->invalid != NULL && active.unavailable != NULL)
+		policy_verdict_of_invalid(job, verdict);
+	else if (active.unavailable != NULL)
 		decide_unavailable(active.unavailable, verdict);
 	else if (active.policy == NULL)
 		policy_verdict_without_rule(POLICY_DENY, "no active policy", verdict);

@@ -29,7 +29,8 @@ enum
 enum
 {
 	SNAPSHOTS_SNAPSHOT = 1,
-	SNAPSHOTS_DOCUMENT
+	SNAPSHOTS_DOCUMENT,
+	SNAPSHOTS_SHA256
 };
 
 static Relation
@@ -121,10 +122,21 @@ snapshot_document(const SnapshotRow *row)
 	return get_column(row->relation, row->tuple, SNAPSHOTS_DOCUMENT);
 }
 
-void
+bool
 snapshot_digest(const SnapshotRow *row, uint8 *digest)
 {
-	policy_document_digest(snapshot_document(row), digest);
+	bool		isnull;
+	Datum		value = heap_getattr(row->tuple, SNAPSHOTS_SHA256,
+									 RelationGetDescr(row->relation), &isnull);
+	bytea	   *sha256;
+
+	if (isnull)
+		return false;
+	sha256 = DatumGetByteaPP(value);
+	if (VARSIZE_ANY_EXHDR(sha256) != POLICY_DIGEST_LENGTH)
+		return false;
+	memcpy(digest, VARDATA_ANY(sha256), POLICY_DIGEST_LENGTH);
+	return true;
 }
 
 void

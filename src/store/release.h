@@ -29,8 +29,8 @@ typedef struct SnapshotRow
 
 extern void snapshot_open(text *name, Snapshot snapshot, SnapshotRow *row);
 
-/* The document's digest; raises data_corrupted for a row that has none. */
-extern void snapshot_digest(const SnapshotRow *row, uint8 *digest);
+/* The digest that is stored beside the document; false where there is none. */
+extern bool snapshot_digest(const SnapshotRow *row, uint8 *digest);
 
 /* Maybe toasted: to be read before the row is closed. */
 extern Datum snapshot_document(const SnapshotRow *row);

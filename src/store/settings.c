@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -17,6 +19,8 @@ static const struct config_enum_entry fail_modes[] = {
 	{"open", POLICY_FAIL_OPEN, false},
 	{NULL, 0, false}
 };
+
+PG_FUNCTION_INFO_V1(policy_get_fail_mode);
 
 void
 policy_settings_init(void)
@@ -52,4 +56,11 @@ policy_time_limit(PolicyTimeLimit *limit)
 	limit->budget.arg = limit;
 	limit->budget.work = POLICY_BUDGET_INTERVAL;
 	return &limit->budget;
+}
+
+/* policy.fail_mode(): the setting; calling it has loaded the library. */
+Datum
+policy_get_fail_mode(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(fail_modes[policy_fail_mode].name));
 }

@@ -40,6 +40,8 @@ INSERT INTO expected VALUES
 	-- internal
 	('policy.document_sha256(policy_document)', 'bytea', 'i', 's', true, false, NULL),
 	('policy.check_document(policy_document)', 'void', 's', 's', true, false, NULL),
+	('policy.fail_mode()', 'text', 's', 's', false, false, NULL),
+	('policy.require_snapshot(text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.release(text,text,text,text)', 'policy.releases', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.refuse_change()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.release_made()', 'trigger', 'v', 'u', false, false, NULL);

@@ -133,7 +133,7 @@ FROM (VALUES
 	('a duplicate rule id', '5:9', 'r', E'  - id: r\n    decision: deny\n  - id: r\n    decision: allow\n'),
 	('an unknown decision', '4:15', 'alow', E'  - id: r\n    decision: alow\n'),
 	('an empty decision', '4:14', '', E'  - id: r\n    decision:\n'),
-	('allow_with_constraints without constraints', '3:5', 'allow_with_constraints', E'  - id: r\n    decision: allow_with_constraints\n'),
+	('allow_with_constraints without constraints', '4:15', 'allow_with_constraints', E'  - id: r\n    decision: allow_with_constraints\n'),
 	('allow_with_constraints with empty constraints', '5:18', 'allow_with_constraints', E'  - id: r\n    decision: allow_with_constraints\n    constraints: {}\n'),
 	('retry_after_sec of 0', '5:22', '0', E'  - id: r\n    decision: throttle\n    retry_after_sec: 0\n'),
 	('retry_after_sec of more than a day', '5:22', '86401', E'  - id: r\n    decision: throttle\n    retry_after_sec: 86401\n'),

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(0);
+SELECT plan(45);
 
 CREATE FUNCTION active(job jsonb DEFAULT '{"topic": "a"}', OUT result text) LANGUAGE sql AS $$
 	SELECT concat_ws(' | ', decision, reason, constraints, matched_rule, snapshot) FROM policy_evaluate(job)
@@ -35,54 +35,12 @@ SELECT alike(active(), 'DENY | policy unavailable: %', 'closed again');
 INSERT INTO policy.snapshots (snapshot, document, note, staged_by, staged_at) SELECT * FROM kept;
 SELECT is(active(), :'normal', 'the snapshot is back, and the same session decides normally');
 
---
--- The stored snapshot is damaged: its bytes are not what the type writes.
---
-CREATE CAST (bytea AS policy_document) WITHOUT FUNCTION;
-CREATE CAST (policy_document AS bytea) WITHOUT FUNCTION;
-CREATE FUNCTION damage(bytes bytea) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-	-- The generated column is read from the header: not while it is damaged.
-	UPDATE policy.snapshots SET document = bytes::policy_document;
-END
-$$;
-ALTER TABLE policy.snapshots ALTER sha256 DROP EXPRESSION;
-CREATE TEMP TABLE good AS SELECT document::bytea AS bytes FROM kept;
-
-CREATE FUNCTION damaged(what text, bytes bytea) RETURNS SETOF text LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM damage(bytes);
-	RETURN NEXT alike(active(), 'DENY | policy unavailable: %', 'a damaged snapshot is DENY: ' || what);
-	PERFORM set_config('policy_engine.fail_mode', 'open', true);
-	RETURN NEXT alike(active(), 'ALLOW | policy unavailable: %', 'and ALLOW in fail mode open: ' || what);
-	PERFORM set_config('policy_engine.fail_mode', 'closed', true);
-END
-$$;
-SELECT damaged(what, damaged_bytes)
--- Another digest, or the session would take the policy that it has compiled.
-FROM (SELECT bytes, overlay(bytes PLACING '\x00'::bytea FROM 10) AS other FROM good) g, LATERAL (VALUES
-	('nothing at all', ''::bytea),
-	('one byte', '\x00'::bytea),
-	('less than a header', substr(bytes, 1, 30)),
-	('a header alone', substr(other, 1, 40)),
-	('a text that is cut off', substr(other, 1, length(bytes) - 5)),
-	('a length that is beyond its end', overlay(other PLACING '\xffffff7f'::bytea FROM 37)),
-	('a length that is negative', overlay(other PLACING '\xffffffff'::bytea FROM 37)),
-	('a length of nothing', overlay(other PLACING '\x00000000'::bytea FROM 37)),
-	('a text that is not UTF-8', overlay(other PLACING '\xff'::bytea FROM 55)),
-	('a text that is no policy', overlay(other PLACING convert_to('vErsion', 'UTF8') FROM 41)),
-	('noise', decode(repeat('deadbeef', 100), 'hex'))
-) AS t(what, damaged_bytes);
-SELECT damage(overlay(overlay(bytes PLACING '\x01'::bytea FROM 10) PLACING '\x63000000'::bytea FROM 1)) FROM good \g /dev/null
-SELECT is(active(), :'normal', 'an unknown format version means: parse the text again');
-SELECT damage(bytes) FROM good \g /dev/null
-SELECT is(active(), :'normal', 'the bytes are right again, and the same session decides normally');
+ALTER TABLE policy.snapshots ENABLE TRIGGER ALL;
+ALTER TABLE policy.releases ENABLE TRIGGER ALL;
 
 --
 -- policy_engine.timeout
 --
-ALTER TABLE policy.snapshots ENABLE TRIGGER ALL;
-ALTER TABLE policy.releases ENABLE TRIGGER ALL;
 CREATE FUNCTION heavy(name text) RETURNS policy_document LANGUAGE sql AS $$
 	SELECT (E'version: v1\ndefaults: {decision: allow}\nrules:\n' || string_agg(format(
 		E'  - {id: %s-%s, decision: deny, match: {risk_tags: {any: [%s]}}}\n', name, r, patterns), ''))::policy_document
@@ -112,6 +70,52 @@ SELECT is((policy_evaluate(heavy('h'), heavy_job(), now())).decision, 'ALLOW',
 	'a document''s evaluation consults no setting, the time limit included');
 SET LOCAL policy_engine.timeout = '1h';
 SELECT alike(active(heavy_job()), 'ALLOW | no rule matched |%heavy', 'with time enough the same job is decided');
+
+--
+-- The stored snapshot is damaged: its bytes are not what the type writes.
+--
+CREATE CAST (bytea AS policy_document) WITHOUT FUNCTION;
+CREATE CAST (policy_document AS bytea) WITHOUT FUNCTION;
+CREATE FUNCTION damage(bytes bytea) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	-- The generated column is read from the header: not while it is damaged.
+	UPDATE policy.snapshots SET document = bytes::policy_document, sha256 = NULL
+	WHERE snapshot = 'v1';
+END
+$$;
+RESET policy_engine.timeout;
+SELECT policy_rollback('v1', NULL) \g /dev/null
+ALTER TABLE policy.snapshots DISABLE TRIGGER ALL;
+ALTER TABLE policy.snapshots ALTER sha256 DROP EXPRESSION;
+CREATE TEMP TABLE good AS SELECT document::bytea AS bytes FROM kept;
+
+CREATE FUNCTION damaged(what text, bytes bytea) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM damage(bytes);
+	RETURN NEXT alike(active(), 'DENY | policy unavailable: %', 'a damaged snapshot is DENY: ' || what);
+	PERFORM set_config('policy_engine.fail_mode', 'open', true);
+	RETURN NEXT alike(active(), 'ALLOW | policy unavailable: %', 'and ALLOW in fail mode open: ' || what);
+	PERFORM set_config('policy_engine.fail_mode', 'closed', true);
+END
+$$;
+SELECT damaged(what, damaged_bytes)
+FROM (SELECT bytes, overlay(bytes PLACING '\x00'::bytea FROM 10) AS other FROM good) g, LATERAL (VALUES
+	('nothing at all', ''::bytea),
+	('one byte', '\x00'::bytea),
+	('less than a header', substr(bytes, 1, 30)),
+	('a header alone', substr(other, 1, 40)),
+	('a text that is cut off', substr(other, 1, length(bytes) - 5)),
+	('a length that is beyond its end', overlay(other PLACING '\xffffff7f'::bytea FROM 37)),
+	('a length that is negative', overlay(other PLACING '\xffffffff'::bytea FROM 37)),
+	('a length of nothing', overlay(other PLACING '\x00000000'::bytea FROM 37)),
+	('a text that is not UTF-8', overlay(other PLACING '\xff'::bytea FROM 55)),
+	('a text that is no policy', overlay(other PLACING convert_to('vErsion', 'UTF8') FROM 41)),
+	('noise', decode(repeat('deadbeef', 100), 'hex'))
+) AS t(what, damaged_bytes);
+SELECT damage(overlay(overlay(bytes PLACING '\x01'::bytea FROM 10) PLACING '\x63000000'::bytea FROM 1)) FROM good \g /dev/null
+SELECT is(active(), :'normal', 'an unknown format version means: parse the text again');
+SELECT damage(bytes) FROM good \g /dev/null
+SELECT is(active(), :'normal', 'the bytes are right again, and the same session decides normally');
 
 SELECT * FROM finish();
 ROLLBACK;
