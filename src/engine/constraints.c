@@ -305,9 +305,12 @@ merge_arrays(const PolicyConstraint *high, const PolicyConstraint *low, PolicyKe
 	for (int i = 0; i < most; i++)
 	{
 		bool		from_high = i < high->u.array.count;
-		const PolicyConstraint *item = from_high ? high->u.array.items[i] :
-			low->u.array.items[i - high->u.array.count];
+		const PolicyConstraint *item;
 
+		if (from_high)
+			item = high->u.array.items[i];
+		else
+			item = low->u.array.items[i - high->u.array.count];
 		if (sense == POLICY_KEY_ALLOWS &&
 			(!from_high || !value_set_lookup(&allowed, item, false)))
 			continue;
@@ -361,9 +364,14 @@ combine(const PolicyConstraint *a, const PolicyConstraint *b, bool tighten)
 		palloc(sizeof(PolicyConstraintPair) * Max(a->u.object.count + b->u.object.count, 1));
 	while (left < left_end || right < right_end)
 	{
-		int			order = left == left_end ? 1 :
-			right == right_end ? -1 : compare_pairs(left, right);
+		int			order;
 
+		if (left == left_end)
+			order = 1;
+		else if (right == right_end)
+			order = -1;
+		else
+			order = compare_pairs(left, right);
 		*to = order <= 0 ? *left : *right;
 		if (order == 0 && tighten)
 			to->value = merge_values(to->key, left->value, right->value);

@@ -73,7 +73,7 @@ extern const PolicyConstraint *constraint_merge(const PolicyConstraint *high, co
 
 /* The object with what it does not set filled from defaults, recursively. */
 extern const PolicyConstraint *constraint_fill(const PolicyConstraint *object,
-										 const PolicyConstraint *defaults);
+											   const PolicyConstraint *defaults);
 
 /* Whether jsonb would call them equal. */
 extern bool constraint_equal(const PolicyConstraint *a, const PolicyConstraint *b);

@@ -25,8 +25,8 @@ typedef struct Members
 {
 	Member	   *items;			/* by standing; the first one wins */
 	int			count;
-	const PolicyConstraint *constraints;	/* merged and filled; NULL where the one
-									 * member's own is at hand */
+	const PolicyConstraint *constraints;	/* merged and filled; NULL where
+											 * the one member's own is at hand */
 } Members;
 
 static int

@@ -110,7 +110,7 @@ read_fact(Job *job, JsonbContainer *object, const char *key, const char *name,
 {
 	JsonbValue	space;
 	JsonbValue *value = get_value(object, key, &space);
-	JobString	fact;
+	JobString	fact = {0};
 
 	return value == NULL ||
 		(read_string(job, name, value, &fact) && add_fact(job, field, name, &fact));
@@ -378,6 +378,7 @@ read_topic_length(Job *job, JsonbContainer *object)
 static bool
 read_fields(Job *job, JsonbContainer *object)
 {
+	static const JobString default_tenant = {"default", sizeof("default") - 1};
 	JsonbValue	space;
 	JsonbValue *value;
 
@@ -392,7 +393,7 @@ read_fields(Job *job, JsonbContainer *object)
 	if (job->fields[POLICY_FIELD_TOPIC].data == NULL)
 		return invalid(job, "topic is absent");
 	if (job->fields[POLICY_FIELD_TENANT].data == NULL)
-		job->fields[POLICY_FIELD_TENANT] = (JobString) {"default", strlen("default")};
+		job->fields[POLICY_FIELD_TENANT] = default_tenant;
 
 	value = get_value(object, "idempotency_key", &space);
 	if (value != NULL && value->type != jbvString)

@@ -40,11 +40,11 @@ typedef struct JobLabel
 
 typedef struct Job
 {
-	char	   *invalid;		/* what makes the job invalid, or NULL; nothing
-								 * below may be used where it is set */
+	char	   *invalid;		/* what makes the job invalid, or NULL;
+								 * nothing below may be used where it is set */
 	Jsonb	   *source;			/* what a `when` sees: unwrapped, as given */
-	Jsonb	   *comparable;		/* the same with {} for every null: made when it
-								 * is first asked for */
+	Jsonb	   *comparable;		/* the same with {} for every null: made when
+								 * it is first asked for */
 	JobString	fields[POLICY_FIRST_SET];	/* by PolicyField */
 	JobSet		sets[POLICY_NSETS]; /* by PolicyField - POLICY_FIRST_SET */
 	JobLabel   *labels;			/* sorted by name, each once, none absent */

@@ -87,9 +87,10 @@ check_string(Check *check, const PolicyNode *node, const char *name)
 void
 check_boolean(Check *check, const PolicyNode *node, const char *name, bool *result)
 {
-	PolicyScalarType type = node->kind == POLICY_NODE_SCALAR ?
-		policy_scalar_type(node) : POLICY_SCALAR_STRING;
+	PolicyScalarType type = POLICY_SCALAR_STRING;
 
+	if (node->kind == POLICY_NODE_SCALAR)
+		type = policy_scalar_type(node);
 	if (type == POLICY_SCALAR_TRUE || type == POLICY_SCALAR_FALSE)
 		*result = type == POLICY_SCALAR_TRUE;
 	else
@@ -272,7 +273,7 @@ number_fits(const char *text)
 
 		at += *at == '-' || *at == '+';
 		at += strspn(at, "0");
-		exponent = strlen(at) > 7 ? 10000000 : atoi(at);
+		exponent = strlen(at) > 7 ? 10000000 : strtol(at, NULL, 10);
 		if (negative)
 			exponent = -exponent;
 	}

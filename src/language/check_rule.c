@@ -16,7 +16,8 @@
 typedef struct RuleCheck
 {
 	PolicyRule *rule;
-	const PolicyNode *decision; /* where it stands; NULL for none, or a bad one */
+	const PolicyNode *decision; /* where it stands; NULL for none, or a bad
+								 * one */
 	const PolicyNode *approval;
 	const PolicyNode *retry_after_sec;
 } RuleCheck;

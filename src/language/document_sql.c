@@ -83,7 +83,7 @@ source_length(const PolicyDocument *document)
 void
 policy_document_digest(Datum document, uint8 *digest)
 {
-	PolicyDocument header;
+	PolicyDocument header = {0};
 	PolicyDocument *whole;
 	struct varlena *slice;
 

@@ -137,7 +137,7 @@ constant_index(JsonPathItem *item, int32 *index)
 												 NumericGetDatum(jspGetNumeric(item))));
 	if (strlen(digits) > 9 || strspn(digits, "0123456789") != strlen(digits))
 		return false;
-	*index = atoi(digits);
+	*index = (int32) strtol(digits, NULL, 10);
 	return true;
 }
 
@@ -264,6 +264,8 @@ walk_start(PredicateWalk *walk, JsonPathItem *item, const PathState *current,
 			path->several = walk->lax;
 			return true;
 		case jpiCurrent:
+			if (current == NULL)
+				return refuse(walk, "Use $ outside of a filter.", "@ stands outside of a filter");
 			*path = *current;
 			path->several = walk->lax;
 			return true;

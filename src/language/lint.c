@@ -40,7 +40,7 @@ same_scalar(const PolicyNode *a, const PolicyNode *b)
 }
 
 static bool
-same_list(const PolicyNode *a, const PolicyNode *b);
+			same_list(const PolicyNode *a, const PolicyNode *b);
 
 /* Whether both are written alike; mappings in any order of keys are not. */
 static bool

@@ -51,7 +51,7 @@ static bool
 end_literal(PatternParser *parser, bool at_end)
 {
 	int			trim = (parser->at_start ? POLICY_TRIM_LEFT : 0) |
-		(at_end ? POLICY_TRIM_RIGHT : 0);
+	(at_end ? POLICY_TRIM_RIGHT : 0);
 	PolicyPatternToken *token;
 	const char *bytes;
 	int			len;

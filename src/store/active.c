@@ -56,7 +56,7 @@ typedef enum LookKind
 
 #define LOOK_KINDS (LOOK_BY_STATEMENT + 1)
 
-/* When a look was taken; compared bytewise, so it is zeroed before it is set. */
+/* When a look was taken; what its kind does not use is zero. */
 typedef struct LookKey
 {
 	uint64		generation;
@@ -173,6 +173,14 @@ set_key(LookKind kind, LookKey *key)
 		key->subxcnt = snapshot->subxcnt;
 		key->curcid = snapshot->curcid;
 	}
+}
+
+static bool
+same_key(const LookKey *a, const LookKey *b)
+{
+	return a->generation == b->generation && a->lxid == b->lxid &&
+		a->statement == b->statement && a->xmin == b->xmin && a->xmax == b->xmax &&
+		a->xcnt == b->xcnt && a->subxcnt == b->subxcnt && a->curcid == b->curcid;
 }
 
 /* Errors that are about the query, and not about the policy. */
@@ -299,7 +307,7 @@ policy_active(ActivePolicy *active)
 
 	memset(active, 0, sizeof(ActivePolicy));
 	set_key(kind, &key);
-	if (!look->valid || memcmp(&look->key, &key, sizeof(LookKey)) != 0)
+	if (!look->valid || !same_key(&look->key, &key))
 	{
 		bool		newest = IsolationUsesXactSnapshot() && !IsInParallelMode();
 
