@@ -518,10 +518,6 @@ policy_job_label(const Job *job, const char *name, int len)
 	return NULL;
 }
 
-/*
- * Comparing an object with a scalar is unknown, as comparing with what is absent
- * is; comparing a null is false.
- */
 static Jsonb *
 without_nulls(Jsonb *source)
 {

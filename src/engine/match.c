@@ -85,6 +85,21 @@ label_holds(const CompiledLabel *label, const Job *job, PolicyBudget *budget)
 					  value, value != NULL ? 1 : 0, budget);
 }
 
+/*
+ * What a null changes is unknown.  PostgreSQL calls null > 1000 false, and so a
+ * null would slip past what an absent field or a string does not.
+ */
+static PolicyTruth
+when_holds(const PolicyPredicate *when, Job *job)
+{
+	PolicyTruth truth = policy_predicate_test(when, job->source);
+
+	if (!policy_predicate_takes_nulls(when) && policy_job_comparable(job) != job->source &&
+		policy_predicate_test(when, policy_job_comparable(job)) != truth)
+		return POLICY_UNKNOWN;
+	return truth;
+}
+
 static PolicyTruth
 match_holds(const CompiledMatch *match, Job *job, PolicyBudget *budget)
 {
@@ -104,9 +119,7 @@ match_holds(const CompiledMatch *match, Job *job, PolicyBudget *budget)
 		return POLICY_TRUE;
 	if (!policy_budget_spend(budget, POLICY_BUDGET_INTERVAL / 8))
 		return POLICY_FALSE;
-	return policy_predicate_test(match->when,
-								 policy_predicate_knows_null(match->when) ?
-								 job->source : policy_job_comparable(job));
+	return when_holds(match->when, job);
 }
 
 /* Whether one of the rule's live exceptions holds. */

@@ -23,11 +23,10 @@ typedef struct PolicyPredicate PolicyPredicate;
 extern PolicyPredicate *policy_predicate_compile(const char *text);
 
 /*
- * Whether it speaks of null itself.  To any other a null is no value: PostgreSQL
- * calls null > 1000 false, and so a null would slip past what an absent field or
- * a string does not; it is to be given the job without nulls.
+ * Whether it knows what to do with a null: it is lax, or speaks of null itself.
+ * To any other a null is no value.
  */
-extern bool policy_predicate_knows_null(const PolicyPredicate *predicate);
+extern bool policy_predicate_takes_nulls(const PolicyPredicate *predicate);
 
 /* Any error that the job provokes is POLICY_UNKNOWN. */
 extern PolicyTruth policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job);

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonpath.h"
@@ -15,8 +17,36 @@ struct PolicyPredicate
 {
 	JsonPath   *path;
 	Jsonb	   *no_variables;
-	bool		knows_null;
+	bool		takes_nulls;
 };
+
+static bool
+is_name_char(char c)
+{
+	return IS_HIGHBIT_SET(c) || isalnum((unsigned char) c) || c == '_' || c == '$';
+}
+
+/* Whether the literal null is there: not a key of that name, nor in a string. */
+static bool
+names_null(const char *text)
+{
+	bool		quoted = false;
+	char		before = ' ';	/* the last character that is no blank */
+
+	for (const char *c = text; *c; c++)
+	{
+		if (*c == '\\' && c[1] != '\0')
+			c++;
+		else if (*c == '"')
+			quoted = !quoted;
+		else if (!quoted && strncmp(c, "null", 4) == 0 && before != '.' &&
+				 (c == text || !is_name_char(c[-1])) && !is_name_char(c[4]))
+			return true;
+		if (!isspace((unsigned char) *c))
+			before = *c;
+	}
+	return false;
+}
 
 PolicyPredicate *
 policy_predicate_compile(const char *text)
@@ -27,14 +57,15 @@ policy_predicate_compile(const char *text)
 
 	predicate->path = DatumGetJsonPathP(path);
 	predicate->no_variables = DatumGetJsonbP(variables);
-	predicate->knows_null = strstr(text, "null") != NULL;
+	predicate->takes_nulls = names_null(text) ||
+		(predicate->path->header & JSONPATH_LAX) != 0;
 	return predicate;
 }
 
 bool
-policy_predicate_knows_null(const PolicyPredicate *predicate)
+policy_predicate_takes_nulls(const PolicyPredicate *predicate)
 {
-	return predicate->knows_null;
+	return predicate->takes_nulls;
 }
 
 /* What stops the query and not this job alone. */
