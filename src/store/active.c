@@ -16,9 +16,12 @@
  *				fewer, so that equal counts mean equal sets (a standby keeps them
  *				in subxip).  That is not enough for own subtransactions: rolling
  *				one back takes its release away under the same curcid.
- * BY_STATEMENT	the transaction's lxid and the statement's start.  Used where
- *				transactions have one snapshot only, and in triggers, whose own
- *				queries take newer snapshots than the statement that fires them.
+ * BY_STATEMENT	the transaction's lxid, and when the running portal was made and
+ *				from which statement of its text.  Used where transactions have one
+ *				snapshot only, and in triggers, whose own queries take newer
+ *				snapshots than the statement that fires them.  A call site keeps
+ *				its own look besides, for a cursor to go on with after other
+ *				statements have run.
  *
  * Both are also bound to `generation`, which every own release and every
  * subtransaction that aborts raises, and both are dropped when the transaction
@@ -34,9 +37,11 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
@@ -56,42 +61,19 @@ typedef enum LookKind
 
 #define LOOK_KINDS (LOOK_BY_STATEMENT + 1)
 
-/* When a look was taken; what its kind does not use is zero. */
-typedef struct LookKey
-{
-	uint64		generation;
-	LocalTransactionId lxid;
-	TimestampTz statement;
-	TransactionId xmin;
-	TransactionId xmax;
-	uint32		xcnt;
-	int32		subxcnt;
-	CommandId	curcid;
-} LookKey;
-
-typedef struct Look
-{
-	bool		valid;
-	LookKey		key;
-	bool		found;			/* there is a release */
-	int64		release_id;
-	text	   *snapshot;		/* in TopMemoryContext */
-	CompiledPolicy *policy;		/* pinned */
-} Look;
-
-static Look looks[LOOK_KINDS];
+static PolicyLook looks[LOOK_KINDS];
 static uint64 generation = 0;
 
 PG_FUNCTION_INFO_V1(policy_release_made);
 
-static void
-forget(Look *look)
+void
+policy_look_forget(PolicyLook *look)
 {
 	if (look->policy != NULL)
 		policy_cache_unpin(look->policy);
 	if (look->snapshot != NULL)
 		pfree(look->snapshot);
-	memset(look, 0, sizeof(Look));
+	memset(look, 0, sizeof(PolicyLook));
 }
 
 static void
@@ -102,7 +84,7 @@ at_transaction_end(XactEvent event, void *arg)
 		event != XACT_EVENT_PARALLEL_ABORT)
 		return;
 	for (int i = 0; i < LOOK_KINDS; i++)
-		forget(&looks[i]);
+		policy_look_forget(&looks[i]);
 }
 
 static void
@@ -156,13 +138,25 @@ statement_snapshot(void)
 	return ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot();
 }
 
+/* Fetching from a cursor goes on with the statement that it was opened for. */
 static void
-set_key(LookKind kind, LookKey *key)
+set_statement(PolicyLookKey *key)
 {
-	memset(key, 0, sizeof(LookKey));
+	key->statement = GetCurrentStatementStartTimestamp();
+	if (ActivePortal == NULL)
+		return;
+	key->statement = ActivePortal->creation_time;
+	if (ActivePortal->stmts != NIL)
+		key->location = linitial_node(PlannedStmt, ActivePortal->stmts)->stmt_location;
+}
+
+static void
+set_key(LookKind kind, PolicyLookKey *key)
+{
+	memset(key, 0, sizeof(PolicyLookKey));
 	key->generation = generation;
 	key->lxid = policy_current_lxid();
-	key->statement = GetCurrentStatementStartTimestamp();
+	set_statement(key);
 	if (kind == LOOK_BY_SNAPSHOT)
 	{
 		Snapshot	snapshot = statement_snapshot();
@@ -176,10 +170,10 @@ set_key(LookKind kind, LookKey *key)
 }
 
 static bool
-same_key(const LookKey *a, const LookKey *b)
+same_key(const PolicyLookKey *a, const PolicyLookKey *b)
 {
 	return a->generation == b->generation && a->lxid == b->lxid &&
-		a->statement == b->statement && a->xmin == b->xmin && a->xmax == b->xmax &&
+		a->statement == b->statement && a->location == b->location && a->xmin == b->xmin && a->xmax == b->xmax &&
 		a->xcnt == b->xcnt && a->subxcnt == b->subxcnt && a->curcid == b->curcid;
 }
 
@@ -244,7 +238,7 @@ pin_row(const SnapshotRow *row, char **cause)
 }
 
 static void
-keep_release(Look *look, int64 release_id, const text *name, CompiledPolicy *policy)
+keep_release(PolicyLook *look, int64 release_id, const text *name, CompiledPolicy *policy)
 {
 	look->policy = policy;
 	look->snapshot = MemoryContextAlloc(TopMemoryContext, VARSIZE(name));
@@ -256,7 +250,7 @@ keep_release(Look *look, int64 release_id, const text *name, CompiledPolicy *pol
 
 /* Looks; leaves *look invalid and sets *cause where the policy is unavailable. */
 static void
-take_look(Look *look, Snapshot snapshot, char **cause)
+take_look(PolicyLook *look, Snapshot snapshot, char **cause)
 {
 	int64		release_id;
 	text	   *name;
@@ -283,13 +277,13 @@ take_look(Look *look, Snapshot snapshot, char **cause)
  * where that has looked already.
  */
 static bool
-adopt_statement_look(Look *look, const LookKey *key)
+adopt_statement_look(PolicyLook *look, const PolicyLookKey *key)
 {
-	const Look *other = &looks[LOOK_BY_SNAPSHOT];
+	const PolicyLook *other = &looks[LOOK_BY_SNAPSHOT];
 
 	if (!other->valid || IsolationUsesXactSnapshot() ||
 		other->key.generation != key->generation || other->key.lxid != key->lxid ||
-		other->key.statement != key->statement)
+		other->key.statement != key->statement || other->key.location != key->location)
 		return false;
 	if (other->found)
 		keep_release(look, other->release_id, other->snapshot,
@@ -298,25 +292,51 @@ adopt_statement_look(Look *look, const LookKey *key)
 	return true;
 }
 
+/* The session's look of a kind, taken again where the key says so. */
+static PolicyLook *
+current_look(LookKind kind, PolicyLookKey *key, char **cause)
+{
+	PolicyLook *look = &looks[kind];
+	bool		newest = IsolationUsesXactSnapshot() && !IsInParallelMode();
+
+	if (look->valid && same_key(&look->key, key))
+		return look;
+	policy_look_forget(look);
+	if (kind != LOOK_BY_STATEMENT || !adopt_statement_look(look, key))
+		take_look(look, newest ? NULL : statement_snapshot(), cause);
+	/* Compiling may have raised it; nothing was released meanwhile. */
+	key->generation = generation;
+	look->key = *key;
+	return look;
+}
+
+static void
+keep_at_site(PolicyLook *site, const PolicyLook *look)
+{
+	policy_look_forget(site);
+	if (!look->valid)
+		return;
+	if (look->found)
+		keep_release(site, look->release_id, look->snapshot,
+					 policy_cache_pin_again(look->policy));
+	site->key = look->key;
+	site->valid = true;
+}
+
 void
-policy_active(ActivePolicy *active)
+policy_active(PolicyLook *site, ActivePolicy *active)
 {
 	LookKind	kind = look_kind();
-	Look	   *look = &looks[kind];
-	LookKey		key;
+	PolicyLook *look = site;
+	PolicyLookKey key;
 
 	memset(active, 0, sizeof(ActivePolicy));
 	set_key(kind, &key);
-	if (!look->valid || !same_key(&look->key, &key))
+	if (site == NULL || !site->valid || !same_key(&site->key, &key))
 	{
-		bool		newest = IsolationUsesXactSnapshot() && !IsInParallelMode();
-
-		forget(look);
-		if (kind != LOOK_BY_STATEMENT || !adopt_statement_look(look, &key))
-			take_look(look, newest ? NULL : statement_snapshot(), &active->unavailable);
-		/* Compiling may have raised it; nothing was released meanwhile. */
-		key.generation = generation;
-		look->key = key;
+		look = current_look(kind, &key, &active->unavailable);
+		if (site != NULL && kind == LOOK_BY_STATEMENT)
+			keep_at_site(site, look);
 	}
 	active->policy = look->policy;
 	active->snapshot = look->snapshot;

@@ -7,6 +7,34 @@
 
 #include "engine/compile.h"
 
+/* When a look was taken; what its kind does not use is zero. */
+typedef struct PolicyLookKey
+{
+	uint64		generation;
+	LocalTransactionId lxid;
+	TimestampTz statement;
+	int			location;		/* of the statement in its text */
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+	CommandId	curcid;
+} PolicyLookKey;
+
+/* What a look for the newest release found; zeroed is "not looked yet". */
+typedef struct PolicyLook
+{
+	bool		valid;
+	PolicyLookKey key;
+	bool		found;			/* there is a release */
+	int64		release_id;
+	text	   *snapshot;		/* in TopMemoryContext */
+	CompiledPolicy *policy;		/* pinned */
+} PolicyLook;
+
+/* Gives back what a look holds, and zeroes it. */
+extern void policy_look_forget(PolicyLook *look);
+
 typedef struct ActivePolicy
 {
 	CompiledPolicy *policy;		/* NULL: none is active, or it is unavailable */
@@ -16,12 +44,13 @@ typedef struct ActivePolicy
 } ActivePolicy;
 
 /*
- * The policy in force for the statement that is running.  What *active points
- * to holds until the next call and no longer than the transaction.  A policy
+ * The policy in force for the statement that is running.  site is what the call
+ * site keeps from call to call, or NULL; its owner forgets it in the end.  What
+ * *active points to holds until the next call and no longer than the transaction.  A policy
  * that cannot be read is told, not raised, but for a cancelled query and in a
  * parallel query (where no subtransaction can shield the session).
  */
-extern void policy_active(ActivePolicy *active);
+extern void policy_active(PolicyLook *site, ActivePolicy *active);
 
 /*
  * The compiled policy of a named snapshot, pinned; raises PE002 where there is

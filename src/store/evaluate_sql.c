@@ -28,6 +28,7 @@ typedef struct EvaluateState
 	MemoryContext call_context;
 	VerdictShape shape;
 	CompiledPolicy *pinned;		/* the document's, or NULL */
+	PolicyLook	look;			/* for the active policy */
 	MemoryContextCallback release;
 } EvaluateState;
 
@@ -44,13 +45,20 @@ policy_store_init(void)
 }
 
 static void
-release_pin(void *arg)
+release_pin(EvaluateState *state)
 {
-	EvaluateState *state = arg;
-
 	if (state->pinned != NULL)
 		policy_cache_unpin(state->pinned);
 	state->pinned = NULL;
+}
+
+static void
+release_state(void *arg)
+{
+	EvaluateState *state = arg;
+
+	release_pin(state);
+	policy_look_forget(&state->look);
 }
 
 static EvaluateState *
@@ -67,7 +75,7 @@ make_state(FunctionCallInfo fcinfo)
 	state = palloc0(sizeof(EvaluateState));
 	policy_verdict_shape(BlessTupleDesc(CreateTupleDescCopy(tupdesc)), &state->shape);
 	state->call_context = AllocSetContextCreate(site, "policy_evaluate", ALLOCSET_SMALL_SIZES);
-	state->release.func = release_pin;
+	state->release.func = release_state;
 	state->release.arg = state;
 	MemoryContextRegisterResetCallback(site, &state->release);
 	MemoryContextSwitchTo(caller);
@@ -117,12 +125,13 @@ decide_unavailable(const char *cause, PolicyVerdict *verdict)
 
 /* Decides a job under the policy in force; *snapshot is its name, or NULL. */
 static void
-decide_active(Job *job, TimestampTz at, PolicyVerdict *verdict, text **snapshot)
+decide_active(PolicyLook *site, Job *job, TimestampTz at, PolicyVerdict *verdict,
+			  text **snapshot)
 {
 	ActivePolicy active;
 	PolicyTimeLimit limit;
 
-	policy_active(&active);
+	policy_active(site, &active);
 	*snapshot = active.snapshot;
 	if (job->invalid != NULL && active.unavailable != NULL)
 		policy_verdict_of_invalid(job, verdict);
@@ -147,7 +156,7 @@ evaluate_active(FunctionCallInfo fcinfo, bool has_time, TimestampTz at)
 	MemoryContextReset(state->call_context);
 	read_job(fcinfo, 0, &job);
 	if (has_time)
-		decide_active(&job, at, &verdict, &snapshot);
+		decide_active(&state->look, &job, at, &verdict, &snapshot);
 	else
 		policy_verdict_without_rule(POLICY_DENY, "policy unavailable: the time is NULL",
 									&verdict);
@@ -317,7 +326,7 @@ policy_simulate(PG_FUNCTION_ARGS)
 	read_job(fcinfo, 0, &job);
 	if (PG_ARGISNULL(1))
 	{
-		decide_active(&job, at, &verdict, &snapshot);
+		decide_active(NULL, &job, at, &verdict, &snapshot);
 		PG_RETURN_JSONB_P(simulate_response(&verdict));
 	}
 
