@@ -1,34 +1,49 @@
-# policy_engine: build with PGXS, test on private, throw-away servers.
+# policy_engine: built with PGXS, tested on private, throw-away servers.
 #
 #   make                 build
 #   make install         install into the server of PG_CONFIG
 #   make demo            the whole story, on a server of its own
-#   make test            every test, on servers of their own
+#   make test            every test, on servers of their own; test-regress,
+#                        test-isolation, test-pgtap, test-tap: one kind
 #   make lint            formatting and static analysis; make indent formats
 #   make fuzz            the fuzzers, outside any server
-#   make matrix          build and test on PostgreSQL 17 and 18, in chroots
+#   make matrix          build and test on other releases of Debian, in chroots
+#
+# PG_CONFIG chooses the PostgreSQL; WERROR= lets warnings pass.
 
 EXTENSION = policy_engine
-EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" policy_engine.control)
+
+# The version's one place is the control file.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" policy_engine.control)
 
 MODULE_big = policy_engine
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 
 SCRIPT = sql/policy_engine--$(EXTVERSION).sql
 DATA_built = $(SCRIPT)
-DATA = $(wildcard sql/policy_engine--*--*.sql)
-EXTRA_CLEAN = sql/policy_engine--$(EXTVERSION).sql
+DATA = $(filter-out $(SCRIPT),$(wildcard sql/policy_engine--*--*.sql))
+EXTRA_CLEAN = tmp_check
 
 WERROR ?= -Werror
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter $(WERROR)
 SHLIB_LINK = -lyaml
 
-# Goals that need no server, nor its build files: they install what is missing.
-OWN_GOALS = demo test test-regress test-isolation test-pgtap test-tap lint indent fuzz matrix deps
+# make installcheck: pg_regress on an installation of the user's own.
+REGRESS_TESTS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS ?= $(REGRESS_TESTS)
+REGRESS_OPTS = --inputdir=test
 
-PG_CONFIG ?= pg_config
+# Goals that need no server, nor its build files: they install what is missing.
+OWN_GOALS = demo test test-regress test-isolation test-pgtap test-tap \
+	lint indent typedefs fuzz matrix deps
+
+# The scripts are told of a PG_CONFIG that somebody chose; else they look for one.
+ifneq ($(origin PG_CONFIG),undefined)
 export PG_CONFIG
+else
+PG_CONFIG = pg_config
+endif
 
 ifeq ($(filter-out $(OWN_GOALS),$(or $(MAKECMDGOALS),all)),)
 .NOTPARALLEL:
@@ -48,31 +63,34 @@ $(SCRIPT): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) policy_engine.control
 .PHONY: $(OWN_GOALS)
 
 deps:
-	scripts/install-deps build test lint
+	@scripts/install-deps run build test lint
 
 demo:
-	scripts/install-deps build
-	scripts/demo
+	@scripts/install-deps run build
+	@scripts/demo
 
 test:
-	scripts/install-deps build test
-	scripts/test
+	@scripts/install-deps run build test
+	@scripts/test
 
 test-regress test-isolation test-pgtap test-tap:
-	scripts/install-deps build test
-	scripts/test $(@:test-%=%)
+	@scripts/install-deps run build test
+	@scripts/test $(@:test-%=%)
 
 lint:
-	scripts/install-deps build lint
-	scripts/lint
+	@scripts/install-deps run build lint
+	@scripts/lint
 
 indent:
-	scripts/install-deps build lint
-	scripts/lint --fix
+	@scripts/install-deps run build lint
+	@scripts/lint --fix
+
+typedefs:
+	@scripts/typedefs >typedefs.list.new && mv typedefs.list.new typedefs.list
 
 matrix:
-	scripts/matrix
+	@scripts/matrix
 
 fuzz:
-	scripts/install-deps build fuzz
+	@scripts/install-deps build fuzz
 	$(MAKE) -C test/fuzz run
