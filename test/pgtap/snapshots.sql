@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(100);
+SELECT plan(102);
 
 CREATE TABLE texts (name text, source text);
 INSERT INTO texts VALUES ('one', E'version: v1\nrules: [{id: one, decision: allow}]\n'),
@@ -181,6 +181,13 @@ SET LOCAL session_replication_role = replica;
 INSERT INTO policy.releases (release_id, action, snapshot, released_by, released_at)
 	VALUES (5, 'publish', 'two', 'elsewhere', now());
 SELECT is(active_rule(), 'two:two', 'a release that replication applies is in force');
+INSERT INTO policy.releases (release_id, action, snapshot, released_by, released_at)
+	VALUES (6, 'publish', 'still to come', 'elsewhere', now());
+SELECT is((v.decision::text, v.snapshot)::text, ('DENY', NULL::text)::text, 'one that comes before its snapshot denies')
+	FROM policy_evaluate('{"topic": "a"}'::jsonb) v;
+INSERT INTO policy.snapshots (snapshot, document, staged_by, staged_at)
+	SELECT 'still to come', source, 'elsewhere', now() FROM (SELECT source::policy_document FROM texts WHERE name = 'three') t;
+SELECT is(active_rule(), 'still to come:three', 'and is in force as soon as that has come');
 RESET session_replication_role;
 
 SET LOCAL policy_engine.fail_mode = open;

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(210);
+SELECT plan(254);
 
 --
 -- True, false and unknown, in a rule that restricts and in one that permits.
@@ -51,7 +51,19 @@ INSERT INTO truths VALUES
 	('several items, one of a wrong type', '$.payload.items[*] > 5', '{"items": [9, "x"]}', 'unknown'),
 	('a filter of its own item', 'exists($.payload.items[*] ? (@.n > 5))', '{"items": [{"n": 9}]}', 'true'),
 	('arithmetic', '$.payload.price * $.payload.count > 100', '{"price": 60, "count": 2}', 'true'),
-	('no payload', '$.payload.amount > 1000', NULL, 'unknown');
+	('no payload', '$.payload.amount > 1000', NULL, 'unknown'),
+	-- a null: PostgreSQL calls its comparison false, and so it would slip past
+	('a null', '$.payload.amount > 1000', '{"amount": null}', 'unknown'),
+	('a null, denied', '!($.payload.amount > 1000)', '{"amount": null}', 'unknown'),
+	('a null, unequal', '$.payload.amount != 5', '{"amount": null}', 'unknown'),
+	('a null among several', '$.payload.items[*] > 5', '{"items": [1, null]}', 'unknown'),
+	('a null above', '$.payload.order.amount > 1000', '{"order": null}', 'unknown'),
+	('a null elsewhere', '$.payload.amount > 1000', '{"amount": 10, "other": null}', 'false'),
+	('a null elsewhere', '$.payload.amount > 1000', '{"amount": 5000, "other": [null]}', 'true'),
+	('a null that is asked for', '$.payload.a == null', '{"a": null}', 'true'),
+	('a null that is asked for', '$.payload.a == null', '{"a": 1}', 'false'),
+	('a key named null', '$.payload.null > 5', '{"null": null}', 'unknown'),
+	('a string with the word null', '$.payload.a > 5 || $.payload.b == "null"', '{"a": null, "b": "x"}', 'unknown');
 
 SELECT is(applies(decision, predicate, payload),
 	CASE decision WHEN 'allow' THEN CASE truth WHEN 'true' THEN 'ALLOW by r' ELSE 'DENY by default' END

@@ -64,9 +64,8 @@ SELECT policy_publish('v1', 'go');
 SELECT policy_rollback('v1', 'back');
 SELECT policy_simulate('{"topic": "a"}', 'v1');
 SELECT policy_stage(NULL, '{version: v1, rules: []}', 'why');
-\set VERBOSITY terse
 SELECT policy_stage('', '{version: v1, rules: []}', 'why');
-\set VERBOSITY default
+SELECT policy_stage(E'v1\nv2', '{version: v1, rules: []}', 'why');
 SELECT snapshot FROM policy_stage('v1', '{version: v1, rules: []}', 'why');
 SELECT snapshot FROM policy_stage('v1', '{version: v1, rules: []}', 'why');
 SELECT policy_rollback('v1', 'back');
