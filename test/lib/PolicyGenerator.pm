@@ -54,7 +54,10 @@ my @predicates = (
 	'lax $.payload.items[*] > 5',
 	'$.payload.items[*] == 3',
 	'$.payload.items[0] == 3',
+	'exists($.payload.items[*] ? (@ != 3))',
+	'!exists($.payload.items[*] ? (@ != 3))',
 	'$.payload.items.size() > 1',
+	'$.payload.a.type() == "object"',
 	'$.payload.amount.type() == "number"',
 	'($.payload.amount > 10) is unknown',
 	'$.payload.a.b == null',
@@ -513,10 +516,11 @@ sub random_payload
 	$payload{kind} = pick('refund', 'REFUND', 'payout', number('3')) if chance(0.6);
 	$payload{flag} = pick(boolean(), boolean(), 'true', undef) if chance(0.6);
 	$payload{items} =
-	  pick([], [ map { number(pick(1, 3, 8)) } 1 .. int rand 4 ], [ number('9'), 'x' ], number('8'))
+	  pick([], [ map { number(pick(1, 3, 8)) } 1 .. int rand 4 ], [ number('9'), 'x' ], number('8'),
+	[ undef, number('3') ], undef)
 	  if chance(0.6);
 	$payload{price} = number(pick('1.5', '1.51')) if chance(0.4);
-	$payload{a} = pick({ b => undef }, { b => number('3') }, number('3')) if chance(0.4);
+	$payload{a} = pick({ b => undef }, { b => number('3') }, number('3'), undef) if chance(0.4);
 	return pick(\%payload, \%payload, \%payload, \%payload, [], 'text', undef);
 }
 
@@ -549,6 +553,7 @@ sub wrapped
 	$request{tenant_id} = pick(odd(pick(@{ $values{tenants} })), undef, '', number('1'), $job->{tenant_id})
 	  if chance(0.7);
 	$request{other} = 'x' if chance(0.05);
+	$job->{ pick(qw(tenant tenant_id)) } = pick(undef, '', ' ') if chance(0.2);
 	$request{job} = pick(undef, [], 'job', { job => $job }) if chance(0.05);
 	return \%request;
 }
