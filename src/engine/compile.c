@@ -8,6 +8,7 @@
 #include "utils/memutils.h"
 
 #include "engine/compile.h"
+#include "engine/rule_index.h"
 
 static void
 compile_globs(const PolicyPatternList *patterns, GlobList *list)
@@ -163,6 +164,8 @@ policy_compile(const Policy *policy, const uint8 *digest, MemoryContext parent,
 	memcpy(compiled->digest, digest, POLICY_DIGEST_LENGTH);
 	compile_defaults(policy, compiled);
 	complete = compile_rules(policy, compiled, budget);
+	if (complete)
+		compiled->index = rule_index_build(compiled->rules, compiled->nrules);
 	MemoryContextSwitchTo(caller);
 	if (!complete)
 	{

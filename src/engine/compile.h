@@ -81,6 +81,8 @@ typedef struct CompiledRule
 	int			wait;			/* THROTTLE: seconds; a velocity's window */
 } CompiledRule;
 
+typedef struct RuleIndex RuleIndex;
+
 typedef struct CompiledPolicy
 {
 	MemoryContext context;
@@ -94,6 +96,7 @@ typedef struct CompiledPolicy
 	Jsonb	   *no_constraints; /* {} */
 	CompiledRule *rules;
 	int			nrules;
+	RuleIndex  *index;			/* finds the rules that a job can match */
 } CompiledPolicy;
 
 /*

@@ -2,11 +2,12 @@
  * match.c
  *	  Which rules apply to a job at a time.
  *
- * This file alone knows how rules are found: here each is tried in turn.
+ * The index finds those that can; what it finds is checked in full here.
  */
 #include "postgres.h"
 
 #include "engine/match.h"
+#include "engine/rule_index.h"
 
 static bool
 glob_matches(const Glob *glob, const JobString *value, PolicyBudget *budget)
@@ -185,12 +186,14 @@ policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
 			 PolicyBudget *budget, ApplyingRules *enforcing, ApplyingRules *monitoring)
 {
 	bool		settled = false;
+	int			count;
+	int		   *found = rule_index_find(policy->index, job, &count);
 
 	memset(enforcing, 0, sizeof(ApplyingRules));
 	memset(monitoring, 0, sizeof(ApplyingRules));
-	for (int i = 0; i < policy->nrules; i++)
+	for (int i = 0; i < count; i++)
 	{
-		const CompiledRule *rule = &policy->rules[i];
+		const CompiledRule *rule = &policy->rules[found[i]];
 		PolicyStanding standing;
 
 		if (settled && !rule->monitor)

@@ -1,0 +1,638 @@
+/*
+ * rule_index.c
+ *	  Which rules a job can match, without trying them all.
+ *
+ * Building goes twice over the rules: first every key that a rule could be filed
+ * under is counted, then each rule is filed under its cheapest condition's keys.
+ * A dimension is a match key: one of the fields, or a label's name.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
+#include "utils/memutils.h"
+
+#include "engine/rule_index.h"
+
+/* A job has about so many values in a set. */
+#define SET_SIZE 2
+
+/* What a rule can be filed under. */
+typedef struct RuleKey
+{
+	uint32		hash;
+	int			dimension;
+	const char *bytes;			/* borrowed from the rules; NULL: a free slot */
+	int			len;
+	bool		prefix;			/* a literal prefix, else the whole value */
+	int			count;			/* rules that are filed here */
+	int			first;			/* where they begin in RuleIndex.postings; of
+								 * a label's name: the label's dimension */
+} RuleKey;
+
+typedef struct KeyTable
+{
+	RuleKey    *slots;
+	uint32		mask;
+} KeyTable;
+
+typedef struct RulePrefix
+{
+	const RuleKey *key;
+	int			parent;			/* its longest proper prefix here, or -1 */
+} RulePrefix;
+
+typedef struct Dimension
+{
+	int			nvalues;		/* rules filed under a whole value */
+	RulePrefix *prefixes;		/* sorted by bytes */
+	int			nprefixes;
+} Dimension;
+
+struct RuleIndex
+{
+	int			nrules;
+	KeyTable	labels;			/* the names that conditions look at */
+	KeyTable	keys;
+	Dimension  *dimensions;		/* the fields', then the labels' */
+	int			ndimensions;
+	int		   *postings;
+	int		   *always;			/* rules that are filed nowhere */
+	int			nalways;
+};
+
+/* One condition's keys: it holds only where a value meets one of them. */
+typedef struct KeyList
+{
+	RuleKey    *keys;
+	int			count;
+	int			capacity;
+} KeyList;
+
+/* How often the rules' conditions name a dimension, while building. */
+typedef struct DimensionUse
+{
+	int			values;
+	int			prefixes;
+} DimensionUse;
+
+/* A rule and a key that it is filed under. */
+typedef struct ChosenKey
+{
+	RuleKey		key;
+	int			rule;
+} ChosenKey;
+
+typedef struct IndexBuild
+{
+	RuleIndex  *index;
+	KeyTable	counted;		/* every key that some condition has */
+	DimensionUse *uses;			/* by dimension */
+	KeyList		list;			/* scratch: the condition at hand */
+	KeyList		best;			/* scratch: the rule's cheapest so far */
+	double		best_cost;
+	ChosenKey  *chosen;
+	int			nchosen;
+	int			capacity;
+} IndexBuild;
+
+static RuleKey
+make_key(int dimension, const char *bytes, int len, bool prefix)
+{
+	RuleKey		key = {0};
+
+	key.dimension = dimension;
+	key.bytes = bytes;
+	key.len = len;
+	key.prefix = prefix;
+	key.hash = hash_combine(hash_bytes((const unsigned char *) bytes, len),
+							(uint32) dimension * 2 + prefix);
+	return key;
+}
+
+/* The key's slot, or the free one where it would go. */
+static RuleKey *
+find_slot(const KeyTable *table, const RuleKey *key)
+{
+	uint32		slot = key->hash & table->mask;
+
+	for (;; slot = (slot + 1) & table->mask)
+	{
+		RuleKey    *found = &table->slots[slot];
+
+		if (found->bytes == NULL ||
+			(found->hash == key->hash && found->dimension == key->dimension &&
+			 found->prefix == key->prefix && found->len == key->len &&
+			 memcmp(found->bytes, key->bytes, key->len) == 0))
+			return found;
+	}
+}
+
+static RuleKey *
+enter_key(KeyTable *table, const RuleKey *key)
+{
+	RuleKey    *slot = find_slot(table, key);
+
+	if (slot->bytes == NULL)
+		*slot = *key;
+	slot->count++;
+	return slot;
+}
+
+static void
+init_table(KeyTable *table, int64 capacity)
+{
+	uint64		size = 16;
+
+	while (size < (uint64) capacity * 2)
+		size *= 2;
+	table->slots = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(RuleKey) * size);
+	memset(table->slots, 0, sizeof(RuleKey) * size);
+	table->mask = size - 1;
+}
+
+static int
+label_dimension(const RuleIndex *index, const char *name, int len)
+{
+	RuleKey		key = make_key(0, name, len, false);
+	RuleKey    *slot = find_slot(&index->labels, &key);
+
+	return slot->bytes != NULL ? slot->first : -1;
+}
+
+/* What a value must be, or begin with, for the glob to match it. */
+static RuleKey
+glob_key(int dimension, const Glob *glob)
+{
+	const GlobSegment *segment = glob->segments;
+
+	if (glob->nsegments == 0 || glob->open_start || segment->bytes == NULL)
+		return make_key(dimension, "", 0, true);
+	return make_key(dimension, segment->bytes, segment->len,
+					glob->nsegments > 1 || glob->open_end);
+}
+
+static void
+list_globs(KeyList *list, int dimension, const Glob *globs, int count)
+{
+	if (list->capacity < count)
+	{
+		list->capacity = Max(count, 16);
+		list->keys = palloc(sizeof(RuleKey) * list->capacity);
+	}
+	for (int i = 0; i < count; i++)
+		list->keys[i] = glob_key(dimension, &globs[i]);
+	list->count = count;
+}
+
+/* What is done with each condition's keys, in build->list. */
+typedef void (*ListVisitor) (IndexBuild *build);
+
+static void
+visit_lists(IndexBuild *build, int dimension, const GlobList *any, const GlobList *all,
+			ListVisitor visit)
+{
+	if (any->count > 0)
+	{
+		list_globs(&build->list, dimension, any->globs, any->count);
+		visit(build);
+	}
+	for (int i = 0; i < all->count; i++)
+	{
+		list_globs(&build->list, dimension, &all->globs[i], 1);
+		visit(build);
+	}
+}
+
+/* Visits every condition of a rule that needs a value to be there. */
+static void
+visit_conditions(IndexBuild *build, const CompiledRule *rule, ListVisitor visit)
+{
+	static const Glob anything = {.open_start = true, .open_end = true};
+	static const GlobList nothing = {NULL, 0};
+	GlobList	present = {unconstify(Glob *, &anything), 1};
+
+	for (int i = 0; i < rule->match.nconditions; i++)
+	{
+		const CompiledCondition *condition = &rule->match.conditions[i];
+
+		visit_lists(build, condition->field, &condition->any, &condition->all, visit);
+	}
+	for (int i = 0; i < rule->match.nlabels; i++)
+	{
+		const CompiledLabel *label = &rule->match.labels[i];
+		int			dimension = label_dimension(build->index, label->name, label->len);
+
+		if (label->present)
+			visit_lists(build, dimension, &present, &nothing, visit);
+		else
+			visit_lists(build, dimension, &label->any, &label->all, visit);
+	}
+}
+
+static void
+count_list(IndexBuild *build)
+{
+	for (int i = 0; i < build->list.count; i++)
+	{
+		const RuleKey *key = &build->list.keys[i];
+		DimensionUse *use = &build->uses[key->dimension];
+
+		enter_key(&build->counted, key);
+		if (key->prefix)
+			use->prefixes++;
+		else
+			use->values++;
+	}
+}
+
+/*
+ * How likely a job is to meet one of the keys: values that many rules name are
+ * taken to be as common among jobs.  An empty prefix is met by any value.
+ */
+static double
+list_cost(const IndexBuild *build)
+{
+	double		cost = 0;
+
+	for (int i = 0; i < build->list.count; i++)
+	{
+		const RuleKey *key = &build->list.keys[i];
+		const DimensionUse *use = &build->uses[key->dimension];
+		double		share = find_slot(&build->counted, key)->count;
+
+		if (key->len == 0)
+			return 1;
+		share /= key->prefix ? use->prefixes : use->values;
+		if (key->dimension >= POLICY_FIRST_SET && key->dimension < POLICY_NFIELDS)
+			share *= SET_SIZE;
+		cost += share;
+	}
+	return cost;
+}
+
+static void
+keep_cheapest(IndexBuild *build)
+{
+	KeyList		list = build->list;
+	double		cost = list_cost(build);
+
+	if (build->best.count > 0 && build->best_cost <= cost)
+		return;
+	build->list = build->best;
+	build->best = list;
+	build->best_cost = cost;
+}
+
+static void
+choose_keys(IndexBuild *build, const CompiledRule *rule, int position)
+{
+	build->best.count = 0;
+	visit_conditions(build, rule, keep_cheapest);
+	if (build->best.count == 0)
+		build->index->always[build->index->nalways++] = position;
+	if (build->nchosen + build->best.count > build->capacity)
+	{
+		build->capacity = (build->nchosen + build->best.count) * 2;
+		build->chosen = build->chosen == NULL ?
+			MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ChosenKey) * build->capacity) :
+			repalloc_huge(build->chosen, sizeof(ChosenKey) * build->capacity);
+	}
+	for (int i = 0; i < build->best.count; i++)
+	{
+		build->chosen[build->nchosen].key = build->best.keys[i];
+		build->chosen[build->nchosen].rule = position;
+		build->nchosen++;
+	}
+}
+
+/* Gives every label name that a condition looks at a dimension of its own. */
+static void
+number_labels(RuleIndex *index, const CompiledRule *rules)
+{
+	int64		total = 0;
+
+	for (int i = 0; i < index->nrules; i++)
+		total += rules[i].match.nlabels;
+	init_table(&index->labels, total);
+	index->ndimensions = POLICY_NFIELDS;
+	for (int i = 0; i < index->nrules; i++)
+	{
+		for (int j = 0; j < rules[i].match.nlabels; j++)
+		{
+			const CompiledLabel *label = &rules[i].match.labels[j];
+			RuleKey		key = make_key(0, label->name, label->len, false);
+			RuleKey    *slot = enter_key(&index->labels, &key);
+
+			if (slot->count == 1)
+				slot->first = index->ndimensions++;
+		}
+	}
+}
+
+static int64
+count_patterns(const CompiledRule *rule)
+{
+	int64		total = 0;
+
+	for (int i = 0; i < rule->match.nconditions; i++)
+		total += rule->match.conditions[i].any.count + rule->match.conditions[i].all.count;
+	for (int i = 0; i < rule->match.nlabels; i++)
+		total += 1 + rule->match.labels[i].any.count + rule->match.labels[i].all.count;
+	return total;
+}
+
+/* Files the rules under the keys that were chosen for them. */
+static void
+fill_postings(RuleIndex *index, const ChosenKey *chosen, int nchosen)
+{
+	int			next = 0;
+
+	init_table(&index->keys, nchosen);
+	for (int i = 0; i < nchosen; i++)
+		enter_key(&index->keys, &chosen[i].key);
+	for (uint32 slot = 0; slot <= index->keys.mask; slot++)
+	{
+		RuleKey    *key = &index->keys.slots[slot];
+
+		key->first = next;
+		next += key->count;
+		key->count = 0;
+	}
+	index->postings = MemoryContextAllocHuge(CurrentMemoryContext,
+											 sizeof(int) * Max(nchosen, 1));
+	for (int i = 0; i < nchosen; i++)
+	{
+		RuleKey    *key = find_slot(&index->keys, &chosen[i].key);
+
+		index->postings[key->first + key->count++] = chosen[i].rule;
+	}
+}
+
+static int
+compare_prefixes(const void *a, const void *b)
+{
+	const RuleKey *left = ((const RulePrefix *) a)->key;
+	const RuleKey *right = ((const RulePrefix *) b)->key;
+	int			order = memcmp(left->bytes, right->bytes, Min(left->len, right->len));
+
+	return order != 0 ? order : left->len - right->len;
+}
+
+static bool
+is_prefix(const RuleKey *key, const char *bytes, int len)
+{
+	return key->len <= len && memcmp(key->bytes, bytes, key->len) == 0;
+}
+
+/* Sorts a dimension's prefixes and tells each its longest proper prefix. */
+static void
+link_prefixes(Dimension *dimension)
+{
+	qsort(dimension->prefixes, dimension->nprefixes, sizeof(RulePrefix), compare_prefixes);
+	for (int i = 0; i < dimension->nprefixes; i++)
+	{
+		const RuleKey *key = dimension->prefixes[i].key;
+		int			parent = i - 1;
+
+		while (parent >= 0 && !is_prefix(dimension->prefixes[parent].key, key->bytes, key->len))
+			parent = dimension->prefixes[parent].parent;
+		dimension->prefixes[i].parent = parent;
+	}
+}
+
+static void
+sort_prefixes(RuleIndex *index)
+{
+	index->dimensions = palloc0(sizeof(Dimension) * index->ndimensions);
+	for (uint32 slot = 0; slot <= index->keys.mask; slot++)
+	{
+		const RuleKey *key = &index->keys.slots[slot];
+
+		if (key->bytes != NULL && key->prefix)
+			index->dimensions[key->dimension].nprefixes++;
+		else if (key->bytes != NULL)
+			index->dimensions[key->dimension].nvalues++;
+	}
+	for (int i = 0; i < index->ndimensions; i++)
+	{
+		index->dimensions[i].prefixes =
+			palloc(sizeof(RulePrefix) * Max(index->dimensions[i].nprefixes, 1));
+		index->dimensions[i].nprefixes = 0;
+	}
+	for (uint32 slot = 0; slot <= index->keys.mask; slot++)
+	{
+		const RuleKey *key = &index->keys.slots[slot];
+
+		if (key->bytes != NULL && key->prefix)
+		{
+			Dimension  *dimension = &index->dimensions[key->dimension];
+
+			dimension->prefixes[dimension->nprefixes++].key = key;
+		}
+	}
+	for (int i = 0; i < index->ndimensions; i++)
+		link_prefixes(&index->dimensions[i]);
+}
+
+RuleIndex *
+rule_index_build(const CompiledRule *rules, int nrules)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(context, "rule index build",
+												  ALLOCSET_DEFAULT_SIZES);
+	RuleIndex  *index = palloc0(sizeof(RuleIndex));
+	IndexBuild	build = {.index = index};
+	int64		patterns = 0;
+
+	index->nrules = nrules;
+	index->always = palloc(sizeof(int) * Max(nrules, 1));
+	number_labels(index, rules);
+
+	MemoryContextSwitchTo(scratch);
+	for (int i = 0; i < nrules; i++)
+		patterns += count_patterns(&rules[i]);
+	init_table(&build.counted, patterns);
+	build.uses = palloc0(sizeof(DimensionUse) * index->ndimensions);
+	for (int i = 0; i < nrules; i++)
+		visit_conditions(&build, &rules[i], count_list);
+	for (int i = 0; i < nrules; i++)
+		choose_keys(&build, &rules[i], i);
+
+	MemoryContextSwitchTo(context);
+	fill_postings(index, build.chosen, build.nchosen);
+	sort_prefixes(index);
+	MemoryContextDelete(scratch);
+	return index;
+}
+
+/* The rules that a lookup has met: runs of postings, one after the other. */
+typedef struct FoundRules
+{
+	struct
+	{
+		const int  *rules;
+		int			count;
+	}		   *runs;
+	int			nruns;
+	int			capacity;
+	int			total;
+} FoundRules;
+
+static void
+add_run(FoundRules *found, const int *rules, int count)
+{
+	if (count == 0)
+		return;
+	if (found->nruns == found->capacity)
+	{
+		found->capacity = Max(16, found->capacity * 2);
+		found->runs = found->runs == NULL ?
+			palloc(sizeof(*found->runs) * found->capacity) :
+			repalloc(found->runs, sizeof(*found->runs) * found->capacity);
+	}
+	found->runs[found->nruns].rules = rules;
+	found->runs[found->nruns].count = count;
+	found->nruns++;
+	found->total += count;
+}
+
+static void
+find_prefixes(const RuleIndex *index, const Dimension *dimension, const JobString *value,
+			  FoundRules *found)
+{
+	int			low = 0;
+	int			high = dimension->nprefixes - 1;
+	int			at = -1;
+
+	/* the last prefix that sorts no later than the value */
+	while (low <= high)
+	{
+		int			middle = (low + high) / 2;
+		const RuleKey *key = dimension->prefixes[middle].key;
+		int			order = memcmp(key->bytes, value->data, Min(key->len, value->len));
+
+		if (order < 0 || (order == 0 && key->len <= value->len))
+		{
+			at = middle;
+			low = middle + 1;
+		}
+		else
+			high = middle - 1;
+	}
+	for (; at >= 0; at = dimension->prefixes[at].parent)
+	{
+		const RuleKey *key = dimension->prefixes[at].key;
+
+		if (is_prefix(key, value->data, value->len))
+			add_run(found, index->postings + key->first, key->count);
+	}
+}
+
+static void
+find_value(const RuleIndex *index, int number, const JobString *value, FoundRules *found)
+{
+	const Dimension *dimension = &index->dimensions[number];
+
+	if (dimension->nvalues > 0)
+	{
+		RuleKey		key = make_key(number, value->data, value->len, false);
+		const RuleKey *slot = find_slot(&index->keys, &key);
+
+		if (slot->bytes != NULL)
+			add_run(found, index->postings + slot->first, slot->count);
+	}
+	if (dimension->nprefixes > 0)
+		find_prefixes(index, dimension, value, found);
+}
+
+static void
+find_runs(const RuleIndex *index, const Job *job, FoundRules *found)
+{
+	add_run(found, index->always, index->nalways);
+	for (int field = 0; field < POLICY_FIRST_SET; field++)
+	{
+		if (job->fields[field].data != NULL)
+			find_value(index, field, &job->fields[field], found);
+	}
+	for (int set = 0; set < POLICY_NSETS; set++)
+	{
+		for (int i = 0; i < job->sets[set].count; i++)
+			find_value(index, POLICY_FIRST_SET + set, &job->sets[set].items[i], found);
+	}
+	if (index->ndimensions == POLICY_NFIELDS)
+		return;
+	for (int i = 0; i < job->nlabels; i++)
+	{
+		const JobLabel *label = &job->labels[i];
+		int			dimension = label_dimension(index, label->name.data, label->name.len);
+
+		if (dimension >= 0)
+			find_value(index, dimension, &label->value, found);
+	}
+}
+
+/* Few rules: sorted by insertion, each kept once. */
+static int
+sort_few(const FoundRules *found, int *rules)
+{
+	int			count = 0;
+
+	for (int run = 0; run < found->nruns; run++)
+	{
+		for (int i = 0; i < found->runs[run].count; i++)
+		{
+			int			rule = found->runs[run].rules[i];
+			int			at = count;
+
+			while (at > 0 && rules[at - 1] > rule)
+				at--;
+			if (at > 0 && rules[at - 1] == rule)
+				continue;
+			memmove(&rules[at + 1], &rules[at], sizeof(int) * (count - at));
+			rules[at] = rule;
+			count++;
+		}
+	}
+	return count;
+}
+
+/* Many: a bit a rule, then read off in order. */
+static int
+sort_many(const FoundRules *found, int nrules, int *rules)
+{
+	int			nwords = (nrules + 63) / 64;
+	uint64	   *bits = palloc0(sizeof(uint64) * nwords);
+	int			count = 0;
+
+	for (int run = 0; run < found->nruns; run++)
+	{
+		for (int i = 0; i < found->runs[run].count; i++)
+		{
+			int			rule = found->runs[run].rules[i];
+
+			bits[rule / 64] |= UINT64CONST(1) << (rule % 64);
+		}
+	}
+	for (int word = 0; word < nwords; word++)
+	{
+		for (uint64 left = bits[word]; left != 0; left &= left - 1)
+			rules[count++] = word * 64 + pg_rightmost_one_pos64(left);
+	}
+	return count;
+}
+
+#define FEW_RULES 32
+
+int *
+rule_index_find(const RuleIndex *index, const Job *job, int *count)
+{
+	FoundRules	found = {0};
+	int		   *rules;
+
+	find_runs(index, job, &found);
+	rules = palloc(sizeof(int) * (Min(found.total, index->nrules) + 1));
+	*count = found.total <= FEW_RULES ? sort_few(&found, rules) :
+		sort_many(&found, index->nrules, rules);
+	return rules;
+}
