@@ -422,7 +422,22 @@ is_request(JsonbContainer *object)
 		getKeyJsonValueFromContainer(object, "tenant_id", 9, &space) != NULL;
 }
 
-/* The request's job with its tenant in it, where the job names none itself. */
+/* Whether a key gives no string: not there, null, or empty once normalised. */
+static bool
+is_blank(JsonbContainer *object, const char *key)
+{
+	JsonbValue	space;
+	JsonbValue *value = get_value(object, key, &space);
+	const char *normal;
+	int			len;
+
+	return value == NULL ||
+		(value->type == jbvString &&
+		 policy_normalize(value->val.string.val, value->val.string.len, POLICY_TRIM,
+						  &normal, &len) && len == 0);
+}
+
+/* The request's job with its tenant in it, over a blank one. */
 static Jsonb *
 job_with_tenant(JsonbContainer *object, JsonbValue *tenant)
 {
@@ -454,7 +469,6 @@ unwrap(Job *job, JsonbContainer *request)
 {
 	JsonbValue	job_space;
 	JsonbValue	tenant_space;
-	JsonbValue	space;
 	JsonbValue *inner = get_value(request, "job", &job_space);
 	JsonbValue *tenant = get_value(request, "tenant_id", &tenant_space);
 	JobString	fact = {0};
@@ -466,8 +480,8 @@ unwrap(Job *job, JsonbContainer *request)
 		return false;
 
 	if (fact.data != NULL &&
-		get_value(inner->val.binary.data, "tenant_id", &space) == NULL &&
-		get_value(inner->val.binary.data, "tenant", &space) == NULL)
+		is_blank(inner->val.binary.data, "tenant_id") &&
+		is_blank(inner->val.binary.data, "tenant"))
 		job->source = job_with_tenant(inner->val.binary.data, tenant);
 	else
 		job->source = JsonbValueToJsonb(inner);

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(157);
+SELECT plan(160);
 
 -- Everything is allowed, so that a job is denied for being invalid alone.
 CREATE TABLE policies (document text);
@@ -130,6 +130,12 @@ rules:
 $$, '{"tenant_id": "acme", "job": {"topic": "a", "tenant_id": "acme"}}')).matched_rule, 'r',
 	'a request is unwrapped before anything else: when sees the job');
 SELECT ok(holds('{tenants: [acme]}', '{"tenant_id": "acme", "job": {"topic": "a"}}'), 'a request''s tenant is the job''s');
+SELECT is((policy_evaluate('version: v1
+defaults: {decision: allow}
+rules: [{id: r, decision: deny, match: {when: ''$.tenant_id == "acme"''}}]',
+	jsonb_build_object('tenant_id', 'acme', 'job', blank || '{"topic": "a"}'), now())).decision, 'DENY',
+	'a blank tenant inside a request hides the request''s from no when: ' || blank)
+FROM (VALUES ('{"tenant_id": ""}'::jsonb), ('{"tenant_id": null, "tenant": " "}'), ('{"tenant_id": "\u200b"}')) AS t(blank);
 
 -- A value nested as deep as jsonb allows is a value like any other.
 SELECT is((decide(document, jsonb_build_object('topic', 'a', 'payload', (repeat('[', 1500) || repeat(']', 1500))::jsonb))).decision,
