@@ -134,7 +134,7 @@ SELECT is((policy_evaluate('version: v1
 defaults: {decision: allow}
 rules: [{id: r, decision: deny, match: {when: ''$.tenant_id == "acme"''}}]',
 	jsonb_build_object('tenant_id', 'acme', 'job', blank || '{"topic": "a"}'), now())).decision, 'DENY',
-	'a blank tenant inside a request hides the request''s from no when: ' || blank)
+	'a blank tenant inside a request hides the request''s from no when: ' || blank::text)
 FROM (VALUES ('{"tenant_id": ""}'::jsonb), ('{"tenant_id": null, "tenant": " "}'), ('{"tenant_id": "\u200b"}')) AS t(blank);
 
 -- A value nested as deep as jsonb allows is a value like any other.
