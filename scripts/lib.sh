@@ -146,7 +146,8 @@ logged_make()
 }
 
 # Copies the server and the work tree, builds, and installs into the copy.  Sets
-# private, tree (the copied work tree), bindir and libdir.
+# private, tree (the copied work tree, where it leaves the caller), bindir and
+# libdir.
 make_private()
 {
 	if [ "$(id -u)" = 0 ] && ! getent passwd postgres >/dev/null; then
@@ -163,6 +164,8 @@ make_private()
 	logged_make -j"$(nproc)" all
 	logged_make install DESTDIR="$private/pg"
 	own "$private"
+	# The caller's directory may be unreadable to the server's user.
+	cd "$tree"
 }
 
 # Starts a server in the private directory on a socket there, on no network port.
