@@ -17,6 +17,12 @@
 #include "compat.h"
 #include "language/jsonpath.h"
 
+/*
+ * What is kept of a path that is read.  One that goes deeper counts as reading
+ * all that is below.
+ */
+#define MAX_READ_STEPS 32
+
 typedef struct PredicateWalk
 {
 	PolicyDiagnostics *diags;
@@ -32,6 +38,7 @@ typedef struct PathState
 {
 	PolicyStep *steps;
 	int			nsteps;
+	int			capacity;		/* of steps; 0 where they are another path's */
 	bool		rooted;			/* it is a path, and no literal */
 	bool		ended;			/* by a method or a wildcard: nothing is added */
 	bool		several;		/* it can yield several items */
@@ -94,17 +101,24 @@ parse_jsonpath(const char *text, char **problem)
 static PolicyStep *
 add_step(PathState *path, PolicyStepKind kind)
 {
-	PolicyStep *steps;
+	PolicyStep *step;
 
 	if (path->ended || !path->rooted)
 		return NULL;
-	/* A copy: paths that go on from the same place share their beginning. */
-	steps = palloc0(sizeof(PolicyStep) * (path->nsteps + 1));
-	if (path->nsteps > 0)
-		memcpy(steps, path->steps, sizeof(PolicyStep) * path->nsteps);
-	steps[path->nsteps].kind = kind;
-	path->steps = steps;
-	return &steps[path->nsteps++];
+	if (path->nsteps >= path->capacity)
+	{
+		PolicyStep *steps;
+
+		path->capacity = Max(4, path->nsteps * 2);
+		steps = palloc(sizeof(PolicyStep) * path->capacity);
+		if (path->nsteps > 0)
+			memcpy(steps, path->steps, sizeof(PolicyStep) * path->nsteps);
+		path->steps = steps;
+	}
+	step = &path->steps[path->nsteps++];
+	memset(step, 0, sizeof(PolicyStep));
+	step->kind = kind;
+	return step;
 }
 
 static void
@@ -191,6 +205,7 @@ walk_filter(PredicateWalk *walk, JsonPathItem *item, const PathState *path)
 	bool		result;
 
 	filtered.several = false;
+	filtered.capacity = 0;
 	jspGetArg(item, &predicate);
 	walk->filters++;
 	result = walk_predicate(walk, &predicate, &filtered);
@@ -267,6 +282,7 @@ walk_start(PredicateWalk *walk, JsonPathItem *item, const PathState *current,
 			if (current == NULL)
 				return refuse(walk, "Use $ outside of a filter.", "@ stands outside of a filter");
 			*path = *current;
+			path->capacity = 0;
 			path->several = walk->lax;
 			return true;
 		case jpiNull:
@@ -313,6 +329,9 @@ walk_expression(PredicateWalk *walk, JsonPathItem *item, const PathState *curren
 		return false;
 	while (jspGetNext(&at, &next))
 	{
+		CHECK_FOR_INTERRUPTS();
+		if (result->nsteps == MAX_READ_STEPS)
+			result->ended = true;
 		if (!walk_accessor(walk, &next, current, result))
 			return false;
 		at = next;
@@ -348,6 +367,7 @@ walk_predicate(PredicateWalk *walk, JsonPathItem *item, const PathState *current
 	PathState	ignored;
 
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	if (jspHasNext(item))
 		return refuse(walk, "Compare something, as in $.payload.amount > 1000.",
 					  "it is not a predicate");
@@ -389,31 +409,92 @@ walk_predicate(PredicateWalk *walk, JsonPathItem *item, const PathState *current
 	}
 }
 
-/* Number forms that only later versions read: 0x1F, 0o7, 0b1, 1_000. */
+/* Whether a character can stand in a word of a jsonpath. */
 static bool
-has_new_number(const char *text)
+is_word(char c)
 {
-	bool		quoted = false;
-	char		before = ' ';
+	return c != '\0' && strchr(" \t\n\r\f\v?%$.[]{}()|&!=<>@#,*:-+/\"\\", c) == NULL;
+}
 
-	for (; *text; before = *text++)
+static const char *
+skip_digits(const char *text)
+{
+	return text + strspn(text, "0123456789");
+}
+
+/* From a number's first digit to behind it; NULL where JSON has no such number. */
+static const char *
+skip_number(const char *text)
+{
+	const char *end = (*text == '0') ? text + 1 : skip_digits(text);
+
+	if (*end == '.')
+	{
+		const char *fraction = end + 1;
+
+		end = skip_digits(fraction);
+		if (end == fraction)
+			return NULL;
+	}
+	if (*end == 'e' || *end == 'E')
+	{
+		const char *exponent = end + 1;
+
+		exponent += (*exponent == '+' || *exponent == '-');
+		end = skip_digits(exponent);
+		if (end == exponent)
+			return NULL;
+	}
+	return is_word(*end) ? NULL : end;
+}
+
+/* From a quotation mark to behind the one that closes it. */
+static const char *
+skip_string(const char *text)
+{
+	for (text++; *text != '\0' && *text != '"'; text++)
 	{
 		if (*text == '\\' && text[1] != '\0')
 			text++;
-		else if (*text == '"')
-			quoted = !quoted;
-		else if (!quoted && *text >= '0' && *text <= '9' && strchr("xXoObB_", text[1]) != NULL &&
-				 text[1] != '\0' && strchr(" \t\r\n([,=<>!&|+-*/%", before) != NULL)
-			return true;
-		else if (!quoted && *text >= '0' && *text <= '9' && strchr(" \t\r\n([,=<>!&|+-*/%", before) != NULL)
-		{
-			while (text[1] >= '0' && text[1] <= '9')
-				text++;
-			if (text[1] == '_')
-				return true;
-		}
 	}
-	return false;
+	return text + (*text != '\0');
+}
+
+static const char *
+skip_word(const char *text)
+{
+	while (is_word(*text) || *text == '\\')
+		text += (*text == '\\' && text[1] != '\0') ? 2 : 1;
+	return text;
+}
+
+/*
+ * Whether a jsonpath that PostgreSQL reads has numbers only as JSON writes them.
+ * Versions differ in every other form (.5, 1., 0x1F, 1_000, 1to), and a document
+ * has to mean the same to all.
+ */
+static bool
+has_json_numbers(const char *text)
+{
+	while (text != NULL && *text != '\0')
+	{
+		if (*text == '"')
+			text = skip_string(text);
+		else if (text[0] == '/' && text[1] == '*')
+		{
+			text = strstr(text + 2, "*/");
+			text = (text != NULL) ? text + 2 : "";
+		}
+		else if (text[0] == '.' && text[1] >= '0' && text[1] <= '9')
+			return false;
+		else if (*text >= '0' && *text <= '9')
+			text = skip_number(text);
+		else if (is_word(*text) || *text == '\\')
+			text = skip_word(text);
+		else
+			text++;
+	}
+	return text != NULL;
 }
 
 char *
@@ -441,10 +522,10 @@ policy_predicate_parse(const char *text, int len, PolicyMark mark,
 			   problem);
 		return NULL;
 	}
-	if (has_new_number(walk.text))
+	if (!has_json_numbers(walk.text))
 	{
-		refuse(&walk, "Write numbers as JSON does.",
-			   "it uses a number that PostgreSQL 14 does not read");
+		refuse(&walk, "Write numbers as JSON does, with a blank behind them where a word follows.",
+			   "it uses a number that not every version of PostgreSQL reads");
 		return NULL;
 	}
 	walk.lax = (path->header & JSONPATH_LAX) != 0;
@@ -474,7 +555,7 @@ policy_path_parse(const char *text, int len, PolicyMark mark,
 	memset(path, 0, sizeof(PolicyPath));
 	path->mark = mark;
 	path->source = pnstrdup(text, len);
-	if (len == 0 || text[0] != '$' || has_new_number(path->source))
+	if (len == 0 || text[0] != '$' || !has_json_numbers(path->source))
 		return refuse_path(diags, mark, text, len);
 	parsed = parse_jsonpath(path->source, &problem);
 	if (parsed == NULL)

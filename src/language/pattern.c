@@ -177,6 +177,17 @@ read_class_item(PatternParser *parser)
 	return read_member(parser, &last, &escaped) && add_member_range(parser, first, last);
 }
 
+/* How many bytes a class has at most, from where the parser is. */
+static int
+class_length(const PatternParser *parser)
+{
+	const char *at = parser->at;
+
+	while (at < parser->end && *at != ']')
+		at += (*at == '\\' && parser->end - at > 1) ? 2 : 1;
+	return (int) (at - parser->at);
+}
+
 /* A class, from behind its [. */
 static bool
 read_class(PatternParser *parser)
@@ -199,7 +210,7 @@ read_class(PatternParser *parser)
 		return refuse(parser, "Name a character in it, or write \\[ for a bracket.",
 					  "a class is empty");
 
-	parser->ranges = palloc(sizeof(PolicyCharRange) * (parser->end - parser->at));
+	parser->ranges = palloc(sizeof(PolicyCharRange) * class_length(parser));
 	parser->nranges = 0;
 	while (parser->at < parser->end && *parser->at != ']')
 	{
@@ -242,6 +253,17 @@ read_token(PatternParser *parser)
 	return true;
 }
 
+/* A wildcard or class is a token, and so can be the literal before each. */
+static int
+most_tokens(const char *source, int len)
+{
+	int			count = 1;
+
+	for (int i = 0; i < len; i++)
+		count += (source[i] == '*' || source[i] == '?' || source[i] == '[') ? 2 : 0;
+	return count;
+}
+
 PolicyPattern *
 policy_pattern_parse(const char *source, int len, PolicyMark mark,
 					 PolicyDiagnostics *diags)
@@ -252,7 +274,7 @@ policy_pattern_parse(const char *source, int len, PolicyMark mark,
 	pattern->source = pnstrdup(source, len);
 	pattern->sourcelen = len;
 	pattern->mark = mark;
-	pattern->tokens = palloc(sizeof(PolicyPatternToken) * (len + 1));
+	pattern->tokens = palloc(sizeof(PolicyPatternToken) * most_tokens(source, len));
 	parser.pattern = pattern;
 	parser.literal = palloc(len + 1);
 	parser.at_start = true;

@@ -25,7 +25,7 @@ read_digits(const char **at, const char *end, int count, int *value)
 static bool
 read_char(const char **at, const char *end, const char *accepted)
 {
-	if (*at == end || strchr(accepted, **at) == NULL)
+	if (*at == end || **at == '\0' || strchr(accepted, **at) == NULL)
 		return false;
 	(*at)++;
 	return true;
