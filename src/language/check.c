@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 
@@ -77,6 +75,7 @@ check_is_sequence(Check *check, const PolicyNode *node, const char *name)
 const char *
 check_string(Check *check, const PolicyNode *node, const char *name)
 {
+	CHECK_FOR_INTERRUPTS();
 	if (node->kind == POLICY_NODE_SCALAR)
 		return node->u.scalar.text;
 	check_error(check, node, "wrong_type", "Write one value.",
@@ -104,10 +103,13 @@ check_integer(Check *check, const PolicyNode *node, const char *name,
 {
 	const char *text = node->kind == POLICY_NODE_SCALAR ? node->u.scalar.text : "";
 	const char *digits = text + (*text == '-');
-	char	   *hint = psprintf("Write a whole number from " INT64_FORMAT " to " INT64_FORMAT ".",
-								low, high);
+	char	   *hint;
 	int64		value;
 
+	if (high == PG_INT64_MAX)
+		hint = psprintf("Write a whole number of at least " INT64_FORMAT ".", low);
+	else
+		hint = psprintf("Write a whole number from " INT64_FORMAT " to " INT64_FORMAT ".", low, high);
 	if (node->kind != POLICY_NODE_SCALAR || policy_scalar_type(node) != POLICY_SCALAR_NUMBER ||
 		strspn(digits, "0123456789") != strlen(digits))
 	{
@@ -115,7 +117,8 @@ check_integer(Check *check, const PolicyNode *node, const char *name,
 					"%s must be a whole number, but is %s", name, describe(node));
 		return;
 	}
-	value = strlen(digits) > 18 ? PG_INT64_MAX : strtoll(text, NULL, 10);
+	/* What does not fit becomes the greatest, or the least, that does. */
+	value = strtoll(text, NULL, 10);
 	if (value < low || value > high)
 		check_error(check, node, "out_of_range", hint,
 					"%s is out of range: %s", name, describe(node));
@@ -303,6 +306,13 @@ check_free_value(Check *check, const PolicyNode *node)
 					"number has too many digits: %s", describe(node));
 }
 
+/* A JSON number below zero; -0 is not. */
+static bool
+is_negative(const char *text)
+{
+	return *text == '-' && strcspn(text, "123456789") < strcspn(text, "eE");
+}
+
 /* Every key whose first word is max or min needs a number that is not negative. */
 static void
 check_bounds(Check *check, const PolicyNode *node)
@@ -318,7 +328,7 @@ check_bounds(Check *check, const PolicyNode *node)
 		else if (key.bound != POLICY_BOUND_NONE &&
 				 (pair->value->kind != POLICY_NODE_SCALAR ||
 				  policy_scalar_type(pair->value) != POLICY_SCALAR_NUMBER ||
-				  pair->value->u.scalar.text[0] == '-'))
+				  is_negative(pair->value->u.scalar.text)))
 			check_error(check, pair->value, "bad_number",
 						"Write a number that is not negative, without quotes.",
 						"%s must be a number of at least 0, but is %s",
@@ -451,35 +461,6 @@ set_evidence(Check *check, const PolicyNode *node, const char *name, void *targe
 	static const CheckKey keys[] = {{"mask", false, set_masks}};
 
 	check_mapping(check, node, name, keys, lengthof(keys), target);
-}
-
-/* The job's hash leaves out what is immaterial: nothing may decide by it. */
-static void
-check_immaterial(Check *check, const Policy *policy)
-{
-	for (int i = 0; i < policy->nrules; i++)
-	{
-		const PolicyApproval *approval = policy->rules[i].approval;
-
-		for (int j = 0; approval != NULL && j < approval->immaterial.count; j++)
-		{
-			const PolicyPath *path = &approval->immaterial.items[j];
-
-			for (int k = 0; k < check->reads.count; k++)
-			{
-				const PolicyPath *read = &check->reads.items[k];
-
-				if (!policy_paths_overlap(path, read))
-					continue;
-				policy_diagnose(check->diags, path->mark, POLICY_SEVERITY_ERROR, "path_overlap",
-								"What a condition reads is material: leave it out here.",
-								"immaterial path \"%s\" overlaps what the when at %d:%d reads",
-								policy_excerpt(path->source, strlen(path->source)),
-								read->mark.line, read->mark.column);
-				break;
-			}
-		}
-	}
 }
 
 /* Times in the rules make tests depend on theirs. */

@@ -74,6 +74,12 @@ extern void check_match(Check *check, const PolicyNode *node, const char *name, 
 /* check_rule.c */
 extern void check_rules(Check *check, const PolicyNode *node, const char *name, void *policy);
 
+/*
+ * check_immaterial.c: refuses immaterial paths that overlap what a `when` of the
+ * document reads.
+ */
+extern void check_immaterial(Check *check, const Policy *policy);
+
 /* check_tests.c */
 extern void check_tests(Check *check, const PolicyNode *node, const char *name, void *policy);
 

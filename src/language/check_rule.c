@@ -76,10 +76,13 @@ set_velocity_key(Check *check, const PolicyNode *node, const char *name, void *t
 {
 	PolicyVelocity *velocity = target;
 	const char *text = check_string(check, node, name);
+	int			count = 1;
 
 	if (text == NULL)
 		return;
-	velocity->parts = palloc0(sizeof(PolicyKeyPart) * (node->u.scalar.len + 1));
+	for (const char *colon = strchr(text, ':'); colon != NULL; colon = strchr(colon + 1, ':'))
+		count++;
+	velocity->parts = palloc0(sizeof(PolicyKeyPart) * count);
 	for (;;)
 	{
 		int			len = (int) strcspn(text, ":");
