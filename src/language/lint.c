@@ -39,8 +39,7 @@ same_scalar(const PolicyNode *a, const PolicyNode *b)
 		memcmp(a->u.scalar.text, b->u.scalar.text, a->u.scalar.len) == 0;
 }
 
-static bool
-			same_list(const PolicyNode *a, const PolicyNode *b);
+static bool same_list(const PolicyNode *a, const PolicyNode *b);
 
 /* Whether both are written alike; mappings in any order of keys are not. */
 static bool
@@ -97,10 +96,10 @@ has_order(const PolicyPair *pair, const PolicyNode *other)
 
 	if (pair->value->kind != other->kind)
 		return false;
+	if (pair->value->kind == POLICY_NODE_MAPPING)
+		return true;			/* merged key by key */
 	if (pair->value->kind == POLICY_NODE_SEQUENCE)
 		return key.sense != POLICY_KEY_OTHER;
-	if (pair->value->kind != POLICY_NODE_SCALAR)
-		return false;
 	type = policy_scalar_type(pair->value);
 	if (type == POLICY_SCALAR_NUMBER && policy_scalar_type(other) == type)
 		return key.bound != POLICY_BOUND_NONE;
@@ -131,10 +130,7 @@ lint_constraints(Lint *lint, const PolicyRule *rule, const PolicyNode *object, c
 
 		CHECK_FOR_INTERRUPTS();
 		if (pair->value->kind == POLICY_NODE_MAPPING)
-		{
 			lint_constraints(lint, rule, pair->value, here);
-			continue;
-		}
 		entry = policy_name_table_find(&lint->settings, here, (int) strlen(here));
 		if (entry == NULL)
 		{
@@ -145,8 +141,8 @@ lint_constraints(Lint *lint, const PolicyRule *rule, const PolicyNode *object, c
 			continue;
 		}
 		setting = entry->value;
-		if (setting->reported || same_value(setting->value, pair->value) ||
-			has_order(pair, setting->value))
+		if (setting->reported || has_order(pair, setting->value) ||
+			same_value(setting->value, pair->value))
 			continue;
 		report_conflict(lint, rule, pair, setting);
 		setting->reported = true;
