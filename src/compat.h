@@ -27,4 +27,11 @@
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
+/* What a function's declaration begins with that does not return; 18 renamed it. */
+#if PG_VERSION_NUM >= 180000
+#define POLICY_NORETURN pg_noreturn
+#else
+#define POLICY_NORETURN pg_attribute_noreturn()
+#endif
+
 #endif							/* POLICY_COMPAT_H */

@@ -9,6 +9,8 @@
 #ifndef POLICY_DIAGNOSTICS_H
 #define POLICY_DIAGNOSTICS_H
 
+#include "compat.h"
+
 typedef struct PolicyMark
 {
 	int			line;
@@ -57,7 +59,7 @@ extern void policy_diagnose(PolicyDiagnostics *diags, PolicyMark mark,
 extern void policy_diagnostics_sort(PolicyDiagnostics *diags);
 
 /* Raises PE001 with the first error as message and up to 20 in DETAIL. */
-extern void policy_diagnostics_raise(PolicyDiagnostics *diags) pg_attribute_noreturn();
+POLICY_NORETURN extern void policy_diagnostics_raise(PolicyDiagnostics *diags);
 
 /*
  * A piece of the document for a message: quoted by the caller, cut to a length

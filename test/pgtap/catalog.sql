@@ -77,8 +77,12 @@ FROM (VALUES
 --
 -- Every object says what it is.
 --
+-- A table's row type and a type's array are members of later versions; they are
+-- what the table or the type is.
 SELECT is((SELECT string_agg(pg_describe_object(m.classid, m.objid, 0), E'\n' ORDER BY 1) FROM members m
-		WHERE m.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_operator'::regclass,
+			LEFT JOIN pg_type t ON m.classid = 'pg_type'::regclass AND t.oid = m.objid
+			LEFT JOIN pg_class c ON c.oid = t.typrelid
+		WHERE coalesce(c.relkind = 'c', true) AND coalesce(t.typcategory <> 'A', true) AND m.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_operator'::regclass,
 			'pg_opclass'::regclass, 'pg_namespace'::regclass, 'pg_type'::regclass)
 		AND coalesce(obj_description(m.objid, m.classid::regclass::name), '') = ''), NULL,
 	'every function, table, view, operator, operator class, schema and type has a comment');

@@ -80,7 +80,9 @@ TRUNCATE policy.releases;
 
 -- Settings
 SET policy_engine.fail_mode = maybe;
+\set VERBOSITY sqlstate
 SET policy_engine.timeout = 0;
+\set VERBOSITY default
 SET policy_engine.no_such_setting = 1;
 
 -- As clients test for them
