@@ -155,7 +155,7 @@ BEGIN
 	IF (SELECT array_agg(format('%s:%s', line, code)) FROM policy_validate(current_setting('demo.broken')))
 		IS DISTINCT FROM
 		ARRAY['7:unknown_key', '12:bad_pattern', '14:bad_value', '15:bad_timestamp',
-			  '17:empty_constraints', '20:bad_jsonpath', '23:duplicate_id', '25:wrong_type',
+			  '20:bad_jsonpath', '21:empty_constraints', '23:duplicate_id', '25:wrong_type',
 			  '28:misplaced_key', '28:out_of_range'] THEN
 		RAISE EXCEPTION 'demo: the broken policy has other errors than it should';
 	END IF;
