@@ -43,6 +43,7 @@ typedef struct PathState
 	bool		ended;			/* by a method or a wildcard: nothing is added */
 	bool		several;		/* it can yield several items */
 	int			descents;		/* how many .** are on it */
+	int			lists;			/* how many subscripts name several places */
 } PathState;
 
 static bool walk_predicate(PredicateWalk *walk, JsonPathItem *item, const PathState *current);
@@ -178,6 +179,9 @@ walk_subscripts(PredicateWalk *walk, JsonPathItem *item, const PathState *curren
 			(range && !walk_expression(walk, &to, current, &ignored)))
 			return false;
 	}
+	if (several && ++path->lists > 1)
+		return refuse(walk, "Use [*], or name one element at a time.",
+					  "more than one list of subscripts on a path yields items without bound");
 	path->several = path->several || several;
 	step = add_step(path, constant ? POLICY_STEP_INDEX : POLICY_STEP_ANY_ELEMENT);
 	if (step != NULL)

@@ -56,6 +56,7 @@ typedef struct Builder
 	Frame		frames[POLICY_MAX_NESTING];
 	int			depth;
 	int64		nodes;			/* so far, expanded */
+	int64		bytes;			/* of scalars, likewise */
 	PolicyNode *spare;			/* allocated, not yet used */
 	int			spare_count;
 	PolicyNode *root;
@@ -90,6 +91,22 @@ count_nodes(Builder *builder, int64 nodes)
 					"Use fewer aliases of large values, or a smaller document.",
 					"document expands to more than %d nodes",
 					POLICY_MAX_EXPANDED_NODES);
+	stop(builder);
+}
+
+/* Counts the bytes of scalars: one long text under many aliases is long, too. */
+static void
+count_bytes(Builder *builder, int64 bytes)
+{
+	builder->bytes += bytes;
+	if (builder->bytes <= POLICY_MAX_SOURCE_BYTES)
+		return;
+	policy_diagnose(builder->diags,
+					node_mark(builder, &builder->event.start_mark),
+					POLICY_SEVERITY_ERROR, "too_large",
+					"Use fewer aliases of long values, or a smaller document.",
+					"document expands to more than %d bytes",
+					POLICY_MAX_SOURCE_BYTES);
 	stop(builder);
 }
 
@@ -197,6 +214,7 @@ attach(Builder *builder, PolicyNode *node, PolicyMark mark)
 	frame = &builder->frames[builder->depth - 1];
 	frame->height = Max(frame->height, node->height + 1);
 	frame->node->expanded += node->expanded;
+	frame->node->bytes += node->bytes;
 	if (frame->node->kind == POLICY_NODE_SEQUENCE)
 		append_item(frame, node);
 	else if (!frame->value_due)
@@ -316,6 +334,8 @@ read_scalar(Builder *builder)
 	memcpy(node->u.scalar.text, value, length);
 	node->u.scalar.text[length] = '\0';
 	node->u.scalar.len = (int) length;
+	node->bytes = (int64) length;
+	count_bytes(builder, node->bytes);
 	node->u.scalar.plain =
 		builder->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	enter_anchor(builder, builder->event.data.scalar.anchor, node);
@@ -442,7 +462,10 @@ read_alias(Builder *builder)
 		target->u.scalar.text = pstrdup("");
 	}
 	else
+	{
 		count_nodes(builder, target->expanded);
+		count_bytes(builder, target->bytes);
+	}
 
 	if (builder->depth + target->height > POLICY_MAX_NESTING)
 		too_deep(builder);

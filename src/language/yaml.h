@@ -46,6 +46,7 @@ struct PolicyNode
 	PolicyMark	mark;
 	int			height;			/* 0 for a scalar, else 1 + the children's max */
 	int64		expanded;		/* nodes below and including this one */
+	int64		bytes;			/* of the scalars among them */
 	union
 	{
 		struct

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(49);
+SELECT plan(55);
 
 --
 -- Numbers that no machine integer holds
@@ -63,6 +63,17 @@ FROM (VALUES
 	('$.payload.ab', '$.payload.a.b == 1'),
 	('$.payload.a.c', 'exists($.payload.a ? (@.b == 1).d)')
 ) AS t(immaterial, predicate);
+
+--
+-- What multiplies
+--
+SELECT refused('in a when: ' || path, '3:41', left(path, 8), predicate(path))
+FROM (VALUES ('lax $[0,0][0,0] == 1'), ('$.n[0 to 1].m[0 to 1] == 1'), ('exists($.n[0,1] ? (@.m[0,1] == 1))')) AS t(path);
+SELECT accepted('in a when: ' || path, predicate(path))
+FROM (VALUES ('$.n[0,1].m[2] == 1'), ('$.n[0,1] == 1 || $.m[0,1] == 1')) AS t(path);
+SELECT alike(findings(format(E'version: v1\nrules:\n- {id: r, decision: deny, match: {topics: [&a %s%s]}}\n',
+		repeat('x', 1000000), repeat(', *a ', 70))),
+	'3:%too_large%expands to more than 67108864 bytes%', 'a long text under many aliases is a long document');
 
 --
 -- Lint: values of different kinds

@@ -56,7 +56,9 @@ SELECT rule_of('{"topic": "a"}');
 -- A schema of the name that is the extension's is not taken over.
 DROP EXTENSION policy_engine;
 CREATE SCHEMA policy;
+\set SHOW_CONTEXT never
 CREATE EXTENSION policy_engine;
+\set SHOW_CONTEXT errors
 DROP SCHEMA policy;
 
 -- Another schema for the verbs
