@@ -93,4 +93,4 @@ matrix:
 
 fuzz:
 	@scripts/install-deps build fuzz
-	$(MAKE) -C test/fuzz run
+	@test/fuzz/run

@@ -1,5 +1,5 @@
 /*
- * jsonpath.c
+ * jsonpath_sql.c
  *	  What the language asks of PostgreSQL's jsonpath, inside the server.
  *
  * A `when` is parsed by PostgreSQL and then walked here: what could take long
