@@ -8,4 +8,18 @@
 #define ERRCODE_POLICY_INVALID_DOCUMENT MAKE_SQLSTATE('P', 'E', '0', '0', '1')
 #define ERRCODE_POLICY_UNKNOWN_SNAPSHOT MAKE_SQLSTATE('P', 'E', '0', '0', '2')
 
+/*
+ * Whether a caught error is about the server or the session, and not about the
+ * text or the job that was being looked at: to be thrown again.
+ */
+static inline bool
+policy_error_stops_query(int sqlerrcode)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return category == ERRCODE_OPERATOR_INTERVENTION ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_INTERNAL_ERROR;
+}
+
 #endif							/* POLICY_ERRORS_H */

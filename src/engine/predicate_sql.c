@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "engine/predicate.h"
+#include "errors.h"
 
 struct PolicyPredicate
 {
@@ -68,15 +69,6 @@ policy_predicate_takes_nulls(const PolicyPredicate *predicate)
 	return predicate->takes_nulls;
 }
 
-/* What stops the query and not this job alone. */
-static bool
-stops_the_query(int sqlerrcode)
-{
-	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
-		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
-		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INTERNAL_ERROR;
-}
-
 /*
  * jsonb_path_match() in silent mode gives NULL for unknown.  What it throws all
  * the same (too deep a job for the stack) is unknown too.  No subtransaction is
@@ -108,9 +100,7 @@ policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job)
 	}
 	PG_CATCH();
 	{
-		int			sqlerrcode = geterrcode();
-
-		if (stops_the_query(sqlerrcode) && sqlerrcode != ERRCODE_STATEMENT_TOO_COMPLEX)
+		if (policy_error_stops_query(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();

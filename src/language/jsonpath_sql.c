@@ -15,6 +15,7 @@
 #include "utils/numeric.h"
 
 #include "compat.h"
+#include "errors.h"
 #include "language/jsonpath.h"
 
 /*
@@ -59,16 +60,6 @@ refuse(PredicateWalk *walk, const char *hint, const char *problem)
 	return false;
 }
 
-/* Errors that are about the server or the session, and not about the text. */
-static bool
-stops_the_query(int sqlerrcode)
-{
-	return sqlerrcode != ERRCODE_STATEMENT_TOO_COMPLEX &&
-		(ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
-		 ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
-		 ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INTERNAL_ERROR);
-}
-
 /*
  * Parses, or returns NULL with PostgreSQL's message in *problem.  Parsing takes
  * nothing but memory, so that no subtransaction is needed to go on after an
@@ -88,7 +79,7 @@ parse_jsonpath(const char *text, char **problem)
 	{
 		ErrorData  *error;
 
-		if (stops_the_query(geterrcode()))
+		if (policy_error_stops_query(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
