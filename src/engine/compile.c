@@ -8,6 +8,7 @@
 #include "utils/memutils.h"
 
 #include "engine/compile.h"
+#include "engine/nulls.h"
 #include "engine/rule_index.h"
 
 static void
@@ -69,7 +70,11 @@ compile_match(const PolicyMatch *match, CompiledMatch *compiled)
 	compiled->has_secrets_present = match->has_secrets_present;
 	compiled->secrets_present = match->secrets_present;
 	if (match->when != NULL)
+	{
 		compiled->when = policy_predicate_compile(match->when);
+		compiled->lax = match->lax;
+		compiled->null_places = policy_paths_copy(&match->null_places);
+	}
 }
 
 static void

@@ -52,6 +52,8 @@ typedef struct CompiledMatch
 	bool		has_secrets_present;
 	bool		secrets_present;
 	PolicyPredicate *when;		/* or NULL */
+	bool		lax;			/* the `when` is lax */
+	PolicyPathList null_places; /* where the `when` looks for null itself */
 } CompiledMatch;
 
 typedef struct CompiledException

@@ -11,6 +11,7 @@
 #include "utils/numeric.h"
 
 #include "engine/job.h"
+#include "engine/nulls.h"
 #include "language/normalize.h"
 
 /* Where the two spellings of a scalar field stand at the top of a job. */
@@ -532,47 +533,12 @@ policy_job_label(const Job *job, const char *name, int len)
 	return NULL;
 }
 
-static Jsonb *
-without_nulls(Jsonb *source)
-{
-	JsonbParseState *state = NULL;
-	JsonbIterator *iterator = JsonbIteratorInit(&source->root);
-	JsonbIteratorToken token;
-	JsonbValue	value;
-	JsonbValue *result = NULL;
-
-	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
-	{
-		if ((token == WJB_VALUE || token == WJB_ELEM) && value.type == jbvNull)
-		{
-			pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-			result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-		}
-		else
-			result = pushJsonbValue(&state, token, token < WJB_BEGIN_ARRAY ? &value : NULL);
-	}
-	return JsonbValueToJsonb(result);
-}
-
-static bool
-has_null(Jsonb *source)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(&source->root);
-	JsonbIteratorToken token;
-	JsonbValue	value;
-
-	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
-	{
-		if ((token == WJB_VALUE || token == WJB_ELEM) && value.type == jbvNull)
-			return true;
-	}
-	return false;
-}
-
 Jsonb *
 policy_job_comparable(Job *job)
 {
+	static const PolicyPathList none = {NULL, 0};
+
 	if (job->comparable == NULL)
-		job->comparable = has_null(job->source) ? without_nulls(job->source) : job->source;
+		job->comparable = policy_without_nulls(job->source, &none);
 	return job->comparable;
 }

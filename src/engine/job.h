@@ -61,10 +61,7 @@ extern void policy_job_read(Jsonb *source, Job *job);
 /* For what is found out without reading it. */
 extern void policy_job_set_too_large(Job *job);
 
-/*
- * The source with an empty object for every null: comparing that with a scalar
- * is unknown.  The source itself where it has no null.
- */
+/* The source without any null (engine/nulls.h). */
 extern Jsonb *policy_job_comparable(Job *job);
 
 /* The label of that normalised name, or NULL. */

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "engine/match.h"
+#include "engine/nulls.h"
 #include "engine/rule_index.h"
 
 static bool
@@ -87,18 +88,21 @@ label_holds(const CompiledLabel *label, const Job *job, PolicyBudget *budget)
 }
 
 /*
- * What a null changes is unknown.  PostgreSQL calls null > 1000 false, and so a
- * null would slip past what an absent field or a string does not.
+ * What a null changes is unknown, but where the predicate looks for null itself.
+ * PostgreSQL calls null > 1000 false, and so a null would slip past what an
+ * absent field or a string does not.
  */
 static PolicyTruth
-when_holds(const PolicyPredicate *when, Job *job)
+when_holds(const CompiledMatch *match, Job *job)
 {
-	PolicyTruth truth = policy_predicate_test(when, job->source);
+	PolicyTruth truth = policy_predicate_test(match->when, job->source);
+	Jsonb	   *comparable = policy_job_comparable(job);
 
-	if (!policy_predicate_takes_nulls(when) && policy_job_comparable(job) != job->source &&
-		policy_predicate_test(when, policy_job_comparable(job)) != truth)
-		return POLICY_UNKNOWN;
-	return truth;
+	if (match->lax || comparable == job->source)
+		return truth;
+	if (match->null_places.count > 0)
+		comparable = policy_without_nulls(job->source, &match->null_places);
+	return policy_predicate_test(match->when, comparable) == truth ? truth : POLICY_UNKNOWN;
 }
 
 static PolicyTruth
@@ -120,7 +124,7 @@ match_holds(const CompiledMatch *match, Job *job, PolicyBudget *budget)
 		return POLICY_TRUE;
 	if (!policy_budget_spend(budget, POLICY_BUDGET_INTERVAL / 8))
 		return POLICY_FALSE;
-	return when_holds(match->when, job);
+	return when_holds(match, job);
 }
 
 /* Whether one of the rule's live exceptions holds. */

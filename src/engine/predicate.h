@@ -22,12 +22,6 @@ typedef struct PolicyPredicate PolicyPredicate;
 /* text is what policy_predicate_parse() returned; current memory context. */
 extern PolicyPredicate *policy_predicate_compile(const char *text);
 
-/*
- * Whether it knows what to do with a null: it is lax, or speaks of null itself.
- * To any other a null is no value.
- */
-extern bool policy_predicate_takes_nulls(const PolicyPredicate *predicate);
-
 /* Any error that the job provokes is POLICY_UNKNOWN. */
 extern PolicyTruth policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job);
 

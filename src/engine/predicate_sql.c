@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonpath.h"
@@ -18,36 +16,7 @@ struct PolicyPredicate
 {
 	JsonPath   *path;
 	Jsonb	   *no_variables;
-	bool		takes_nulls;
 };
-
-static bool
-is_name_char(char c)
-{
-	return IS_HIGHBIT_SET(c) || isalnum((unsigned char) c) || c == '_' || c == '$';
-}
-
-/* Whether the literal null is there: not a key of that name, nor in a string. */
-static bool
-names_null(const char *text)
-{
-	bool		quoted = false;
-	char		before = ' ';	/* the last character that is no blank */
-
-	for (const char *c = text; *c; c++)
-	{
-		if (*c == '\\' && c[1] != '\0')
-			c++;
-		else if (*c == '"')
-			quoted = !quoted;
-		else if (!quoted && strncmp(c, "null", 4) == 0 && before != '.' &&
-				 (c == text || !is_name_char(c[-1])) && !is_name_char(c[4]))
-			return true;
-		if (!isspace((unsigned char) *c))
-			before = *c;
-	}
-	return false;
-}
 
 PolicyPredicate *
 policy_predicate_compile(const char *text)
@@ -58,15 +27,7 @@ policy_predicate_compile(const char *text)
 
 	predicate->path = DatumGetJsonPathP(path);
 	predicate->no_variables = DatumGetJsonbP(variables);
-	predicate->takes_nulls = names_null(text) ||
-		(predicate->path->header & JSONPATH_LAX) != 0;
 	return predicate;
-}
-
-bool
-policy_predicate_takes_nulls(const PolicyPredicate *predicate)
-{
-	return predicate->takes_nulls;
 }
 
 /*

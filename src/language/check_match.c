@@ -212,7 +212,8 @@ set_when(Check *check, const PolicyNode *node, const char *name, void *target)
 	match->when_mark = node->mark;
 	if (text != NULL)
 		match->when = policy_predicate_parse(text, node->u.scalar.len, node->mark,
-											 &check->reads, check->diags);
+											 &match->lax, &check->reads, &match->null_places,
+											 check->diags);
 }
 
 void

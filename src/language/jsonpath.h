@@ -45,11 +45,13 @@ typedef struct PolicyPathList
 /*
  * A `when`: checks that it is a predicate that policy-language.md allows.
  * Returns the jsonpath text to evaluate ("strict " put before it where it names
- * no mode), or NULL with an error in diags.  The paths that it reads are added
- * to *reads.
+ * no mode), or NULL with an error in diags.  *lax tells its mode; the paths that
+ * it reads are added to *reads, and those that it compares with the literal null,
+ * or their type with "null", to *nulls.
  */
 extern char *policy_predicate_parse(const char *text, int len, PolicyMark mark,
-									PolicyPathList *reads,
+									bool *lax, PolicyPathList *reads,
+									PolicyPathList *nulls,
 									PolicyDiagnostics *diags);
 
 /*

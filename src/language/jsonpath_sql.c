@@ -32,6 +32,7 @@ typedef struct PredicateWalk
 	bool		lax;
 	int			filters;		/* that the walk is inside of */
 	PolicyPathList *reads;
+	PolicyPathList *nulls;
 } PredicateWalk;
 
 /* A path on the way: what has been read of it, and what it can yield. */
@@ -44,6 +45,7 @@ typedef struct PathState
 	bool		ended;			/* by a method or a wildcard: nothing is added */
 	bool		several;		/* it can yield several items */
 	int			descents;		/* how many .** are on it */
+	bool		typed;			/* its type is asked for */
 	int			lists;			/* how many subscripts name several places */
 } PathState;
 
@@ -114,16 +116,15 @@ add_step(PathState *path, PolicyStepKind kind)
 }
 
 static void
-add_read(PredicateWalk *walk, const PathState *state)
+add_path(const PredicateWalk *walk, PolicyPathList *list, const PathState *state)
 {
-	PolicyPathList *reads = walk->reads;
 	PolicyPath *path;
 
-	if (reads->items == NULL)
-		reads->items = palloc(sizeof(PolicyPath) * 8);
-	else if (reads->count >= 8 && (reads->count & (reads->count - 1)) == 0)
-		reads->items = repalloc(reads->items, sizeof(PolicyPath) * reads->count * 2);
-	path = &reads->items[reads->count++];
+	if (list->items == NULL)
+		list->items = palloc(sizeof(PolicyPath) * 8);
+	else if (list->count >= 8 && (list->count & (list->count - 1)) == 0)
+		list->items = repalloc(list->items, sizeof(PolicyPath) * list->count * 2);
+	path = &list->items[list->count++];
 	path->mark = walk->mark;
 	path->source = walk->text;
 	path->steps = state->steps;
@@ -242,6 +243,9 @@ walk_accessor(PredicateWalk *walk, JsonPathItem *item, const PathState *current,
 			path->ended = true;
 			return true;
 		case jpiType:
+			path->typed = true;
+			path->ended = true;
+			return true;
 		case jpiSize:
 		case jpiAbs:
 		case jpiFloor:
@@ -332,26 +336,46 @@ walk_expression(PredicateWalk *walk, JsonPathItem *item, const PathState *curren
 		at = next;
 	}
 	if (result->rooted)
-		add_read(walk, result);
+		add_path(walk, walk->reads, result);
 	return true;
+}
+
+/* A path that is compared with the literal null, or its type with "null". */
+static void
+add_null(const PredicateWalk *walk, const PathState *path, JsonPathItem *other)
+{
+	bool		asks = other->type == jpiNull;
+
+	if (other->type == jpiString && path->typed)
+	{
+		int32		len;
+		const char *name = jspGetString(other, &len);
+
+		asks = len == 4 && memcmp(name, "null", 4) == 0;
+	}
+	if (asks && path->rooted)
+		add_path(walk, walk->nulls, path);
 }
 
 static bool
 walk_comparison(PredicateWalk *walk, JsonPathItem *item, const PathState *current)
 {
-	JsonPathItem arg;
+	JsonPathItem left_item;
+	JsonPathItem right_item;
 	PathState	left;
 	PathState	right;
 
-	jspGetLeftArg(item, &arg);
-	if (!walk_expression(walk, &arg, current, &left))
+	jspGetLeftArg(item, &left_item);
+	if (!walk_expression(walk, &left_item, current, &left))
 		return false;
-	jspGetRightArg(item, &arg);
-	if (!walk_expression(walk, &arg, current, &right))
+	jspGetRightArg(item, &right_item);
+	if (!walk_expression(walk, &right_item, current, &right))
 		return false;
 	if (left.several && right.several)
 		return refuse(walk, "Let one side be a literal or a single value; in strict mode a path without wildcards is one.",
 					  "both sides of a comparison can yield several items, which takes quadratic time");
+	add_null(walk, &left, &right_item);
+	add_null(walk, &right, &left_item);
 	return true;
 }
 
@@ -494,9 +518,10 @@ has_json_numbers(const char *text)
 
 char *
 policy_predicate_parse(const char *text, int len, PolicyMark mark,
-					   PolicyPathList *reads, PolicyDiagnostics *diags)
+					   bool *lax, PolicyPathList *reads, PolicyPathList *nulls,
+					   PolicyDiagnostics *diags)
 {
-	PredicateWalk walk = {.diags = diags, .mark = mark, .reads = reads};
+	PredicateWalk walk = {.diags = diags, .mark = mark, .reads = reads, .nulls = nulls};
 	char	   *strict;
 	char	   *problem = NULL;
 	JsonPath   *path;
@@ -523,7 +548,7 @@ policy_predicate_parse(const char *text, int len, PolicyMark mark,
 			   "it uses a number that not every version of PostgreSQL reads");
 		return NULL;
 	}
-	walk.lax = (path->header & JSONPATH_LAX) != 0;
+	walk.lax = *lax = (path->header & JSONPATH_LAX) != 0;
 	jspInit(&root, path);
 	return walk_predicate(&walk, &root, NULL) ? strict : NULL;
 }

@@ -87,6 +87,8 @@ typedef struct PolicyMatch
 	char	   *when;			/* jsonpath with its mode, NUL-terminated, or
 								 * NULL */
 	PolicyMark	when_mark;
+	bool		lax;			/* the `when` is in lax mode */
+	PolicyPathList null_places; /* that the `when` compares with null */
 } PolicyMatch;
 
 typedef struct PolicyException

@@ -24,8 +24,10 @@ hash_text(const char *text)
 
 char *
 policy_predicate_parse(const char *text, int len, PolicyMark mark,
-					   PolicyPathList *reads, PolicyDiagnostics *diags)
+					   bool *lax, PolicyPathList *reads, PolicyPathList *nulls,
+					   PolicyDiagnostics *diags)
 {
+	*lax = len > 0 && text[0] == 'l';
 	if (len > 0)
 		return pnstrdup(text, len);
 	policy_diagnose(diags, mark, POLICY_SEVERITY_ERROR, "bad_jsonpath", NULL,
@@ -59,12 +61,6 @@ policy_predicate_compile(const char *text)
 
 	predicate->hash = hash_text(text);
 	return predicate;
-}
-
-bool
-policy_predicate_takes_nulls(const PolicyPredicate *predicate)
-{
-	return (predicate->hash & 8) != 0;
 }
 
 PolicyTruth

@@ -61,6 +61,8 @@ my @predicates = (
 	'$.payload.amount.type() == "number"',
 	'($.payload.amount > 10) is unknown',
 	'$.payload.a.b == null',
+	'$.payload.amount > 10 || $.payload.a == null',
+	'$.payload.flag == null && $.payload.amount != 5',
 	'$.payload.amount + 1 > 100',
 	'$.risk_tags[0] == "prod"',
 	'$.topic starts with "job."',

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(254);
+SELECT plan(282);
 
 --
 -- True, false and unknown, in a rule that restricts and in one that permits.
@@ -62,6 +62,13 @@ INSERT INTO truths VALUES
 	('a null elsewhere', '$.payload.amount > 1000', '{"amount": 5000, "other": [null]}', 'true'),
 	('a null that is asked for', '$.payload.a == null', '{"a": null}', 'true'),
 	('a null that is asked for', '$.payload.a == null', '{"a": 1}', 'false'),
+	('a null asked for beside one that is not', '$.payload.amount > 1000 || $.payload.ref == null', '{"amount": null, "ref": "x"}', 'unknown'),
+	('a null asked for beside one that is not', '$.payload.amount > 1000 || $.payload.ref == null', '{"amount": 1, "ref": null}', 'true'),
+	('a null that is not wanted', '$.payload.ref != null', '{"ref": null}', 'false'),
+	('a null of a list that is asked for', 'exists($.payload.items[*] ? (@.a == null))', '{"items": [{"a": null}]}', 'true'),
+	('a null of a list that is asked for elsewhere', 'exists($.payload.items[0] ? (@.a == null)) || $.payload.items[1].a > 1', '{"items": [{"a": 1}, {"a": null}]}', 'unknown'),
+	('a type that is asked for', '$.payload.a.type() == "null"', '{"a": null}', 'true'),
+	('another type that is asked for', '$.payload.a.type() == "number"', '{"a": null}', 'false'),
 	('a key named null', '$.payload.null > 5', '{"null": null}', 'unknown'),
 	('a string with the word null', '$.payload.a > 5 || $.payload.b == "null"', '{"a": null, "b": "x"}', 'unknown');
 
