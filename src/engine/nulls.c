@@ -47,10 +47,8 @@ enter_container(Place *place, PolicyStepKind kind)
 {
 	if (place->nsteps == place->capacity)
 	{
-		place->capacity = Max(16, place->capacity * 2);
-		place->steps = place->steps == NULL ?
-			palloc(sizeof(PolicyStep) * place->capacity) :
-			repalloc(place->steps, sizeof(PolicyStep) * place->capacity);
+		place->capacity *= 2;
+		place->steps = repalloc(place->steps, sizeof(PolicyStep) * place->capacity);
 	}
 	memset(&place->steps[place->nsteps], 0, sizeof(PolicyStep));
 	place->steps[place->nsteps].kind = kind;
@@ -62,10 +60,8 @@ enter_container(Place *place, PolicyStepKind kind)
 static void
 next_element(Place *place)
 {
-	PolicyStep *step = place->nsteps > 0 ? &place->steps[place->nsteps - 1] : NULL;
-
-	if (step != NULL && step->kind == POLICY_STEP_INDEX)
-		step->index++;
+	if (place->nsteps > 0 && place->steps[place->nsteps - 1].kind == POLICY_STEP_INDEX)
+		place->steps[place->nsteps - 1].index++;
 }
 
 /* Moves the place to where a token of the walk is. */
@@ -154,10 +150,11 @@ policy_without_nulls(Jsonb *source, const PolicyPathList *kept)
 	JsonbIteratorToken token;
 	JsonbValue	value;
 	JsonbValue *result = NULL;
-	Place		place = {0};
+	Place		place = {.capacity = 16};
 
 	if (!has_null(source))
 		return source;
+	place.steps = palloc(sizeof(PolicyStep) * place.capacity);
 	iterator = JsonbIteratorInit(&source->root);
 	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
 	{
