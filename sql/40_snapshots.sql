@@ -23,7 +23,7 @@ BEGIN
 		ERRCODE = 'PE011',
 		MESSAGE = format('%I.%I is append-only', TG_TABLE_SCHEMA, TG_TABLE_NAME),
 		DETAIL = format('%s was refused; nothing was changed.', TG_OP),
-		HINT = 'Stage another snapshot, or make another release: policy_stage, policy_publish, policy_rollback.';
+		HINT = 'What was recorded stays; what is wrong is put right by another row: another snapshot, release or decision.';
 END
 $$;
 COMMENT ON FUNCTION policy.refuse_change() IS
@@ -224,12 +224,20 @@ CREATE FUNCTION policy_publish(snapshot text, note text, override_reason text DE
 	AS $$
 BEGIN
 	PERFORM policy.require_snapshot(policy_publish.snapshot);
+	IF policy_publish.override_reason IS NOT NULL AND NOT policy.has_owner_rights()
+		AND NOT policy.holds_duty((policy.caller()).name, 'override') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = 'an override needs the duty override',
+			DETAIL = 'Nothing was released.',
+			HINT = 'Publish without override_reason, or have somebody publish who holds the duty.';
+	END IF;
 	RETURN policy.release('publish', policy_publish.snapshot, policy_publish.note,
 						  policy_publish.override_reason);
 END
 $$;
 COMMENT ON FUNCTION policy_publish(text, text, text) IS
-	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Raises PE002 for an unknown snapshot, PE016 where somebody else released meanwhile.';
+	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Raises PE002 for an unknown snapshot, 42501 for an override without the duty, PE016 where somebody else released meanwhile.';
 
 CREATE FUNCTION policy_rollback(target_snapshot text, note text)
 	RETURNS policy.releases
@@ -257,22 +265,3 @@ CREATE FUNCTION policy.fail_mode() RETURNS text
 	LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION policy.fail_mode() IS
 	'policy_engine.fail_mode: closed or open.';
-
-CREATE FUNCTION policy_status(
-	OUT snapshot text, OUT release_id bigint, OUT since timestamptz,
-	OUT fail_mode text, OUT warnings text[])
-	LANGUAGE sql STABLE SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp
-	AS $$
-	SELECT a.snapshot, a.release_id, a.since, m.fail_mode,
-		array_remove(ARRAY[
-			CASE WHEN a.release_id IS NULL
-				THEN 'no policy is active: every job is denied; stage one and publish it' END,
-			CASE WHEN m.fail_mode = 'open'
-				THEN 'policy_engine.fail_mode is open: while the policy cannot be read, jobs are allowed' END
-		], NULL)
-	FROM (SELECT policy.fail_mode() AS fail_mode) m
-		LEFT JOIN policy.active a ON true
-$$;
-COMMENT ON FUNCTION policy_status() IS
-	'One row: the active snapshot, its release and since when; what an unavailable policy decides; and what an operator should look at.';

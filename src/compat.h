@@ -34,4 +34,23 @@
 #define POLICY_NORETURN pg_attribute_noreturn()
 #endif
 
+/* Whether a role inherits was the member's in 15, and is the membership's from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define policy_membership_inherits(form) ((form)->inherit_option)
+#else
+#define POLICY_ROLE_INHERITS
+#define policy_membership_inherits(form) policy_role_inherits((form)->member)
+#endif
+
+/* How a partition's columns differ from its parent's. */
+#if PG_VERSION_NUM >= 160000
+#define policy_partition_map(relinfo, estate) ExecGetRootToChildMap(relinfo, estate)
+#define policy_insert_index_tuples(relinfo, slot, estate) \
+	ExecInsertIndexTuples(relinfo, slot, estate, false, false, NULL, NIL, false)
+#else
+#define policy_partition_map(relinfo, estate) ((relinfo)->ri_RootToPartitionMap)
+#define policy_insert_index_tuples(relinfo, slot, estate) \
+	ExecInsertIndexTuples(relinfo, slot, estate, false, false, NULL, NIL)
+#endif
+
 #endif							/* POLICY_COMPAT_H */

@@ -8,6 +8,7 @@
 #include "utils/guc.h"
 
 #include "compat.h"
+#include "dispatch/dispatch.h"
 #include "language/language.h"
 #include "store/store.h"
 
@@ -20,5 +21,6 @@ _PG_init(void)
 {
 	policy_language_init();
 	policy_store_init();
+	policy_dispatch_init();
 	MarkGUCPrefixReserved("policy_engine");
 }

@@ -8,7 +8,7 @@
 #include "utils/memutils.h"
 
 #include "engine/compile.h"
-#include "engine/nulls.h"
+#include "engine/edit.h"
 #include "engine/rule_index.h"
 
 static void
@@ -90,6 +90,22 @@ compile_exceptions(const PolicyRule *rule, CompiledRule *compiled)
 	}
 }
 
+static const CompiledApproval *
+compile_approval(const PolicyApproval *approval)
+{
+	CompiledApproval *compiled = palloc0(sizeof(CompiledApproval));
+
+	compiled->napprovers = approval->napprovers;
+	compiled->approvers = palloc(sizeof(char *) * Max(approval->napprovers, 1));
+	for (int i = 0; i < approval->napprovers; i++)
+		compiled->approvers[i] = pstrdup(approval->approvers[i]);
+	compiled->immaterial = policy_paths_copy(&approval->immaterial);
+	compiled->min_approvals = approval->min_approvals;
+	compiled->expires_in_sec = approval->expires_in_sec;
+	compiled->allow_self = approval->allow_self;
+	return compiled;
+}
+
 static text *
 rule_reason(const PolicyRule *rule)
 {
@@ -120,6 +136,8 @@ compile_rule(const CompiledPolicy *policy, const PolicyRule *rule, int position,
 	compiled->has_velocity = rule->velocity != NULL;
 	compiled->wait = compiled->has_velocity ?
 		rule->velocity->window_seconds : rule->retry_after_sec;
+	if (rule->approval != NULL)
+		compiled->approval = compile_approval(rule->approval);
 }
 
 static bool
@@ -151,6 +169,8 @@ compile_defaults(const Policy *policy, CompiledPolicy *compiled)
 		constraint_from_node(policy->default_constraints) : constraint_builtin_defaults();
 	compiled->default_jsonb = policy->default_decision == POLICY_DENY ?
 		compiled->no_constraints : constraint_to_jsonb(compiled->default_constraints);
+	if (policy->default_decision == POLICY_REQUIRE_APPROVAL)
+		compiled->default_approval = compile_approval(&policy_default_approval);
 }
 
 CompiledPolicy *
@@ -168,6 +188,7 @@ policy_compile(const Policy *policy, const uint8 *digest, MemoryContext parent,
 	compiled->first_match = policy->first_match;
 	memcpy(compiled->digest, digest, POLICY_DIGEST_LENGTH);
 	compile_defaults(policy, compiled);
+	compiled->masks = policy_paths_copy(&policy->masks);
 	complete = compile_rules(policy, compiled, budget);
 	if (complete)
 		compiled->index = rule_index_build(compiled->rules, compiled->nrules);

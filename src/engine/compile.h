@@ -63,6 +63,17 @@ typedef struct CompiledException
 	CompiledMatch match;
 } CompiledException;
 
+/* What a rule asks of people. */
+typedef struct CompiledApproval
+{
+	const char **approvers;		/* role names; none: whoever has the duty */
+	int			napprovers;
+	PolicyPathList immaterial;	/* with their sources */
+	int			min_approvals;
+	int			expires_in_sec;
+	bool		allow_self;
+} CompiledApproval;
+
 typedef struct CompiledRule
 {
 	const char *id;
@@ -81,6 +92,7 @@ typedef struct CompiledRule
 								 * rule applies */
 	bool		has_velocity;
 	int			wait;			/* THROTTLE: seconds; a velocity's window */
+	const CompiledApproval *approval;	/* REQUIRE_APPROVAL, else NULL */
 } CompiledRule;
 
 typedef struct RuleIndex RuleIndex;
@@ -96,6 +108,8 @@ typedef struct CompiledPolicy
 	const PolicyConstraint *default_constraints;
 	Jsonb	   *default_jsonb;	/* the same */
 	Jsonb	   *no_constraints; /* {} */
+	const CompiledApproval *default_approval;	/* of a default that asks */
+	PolicyPathList masks;		/* what evidence must not show */
 	CompiledRule *rules;
 	int			nrules;
 	RuleIndex  *index;			/* finds the rules that a job can match */

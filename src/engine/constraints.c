@@ -157,6 +157,97 @@ constraint_from_node(const PolicyNode *node)
 	return sealed(value);
 }
 
+static const PolicyConstraint *constraint_from_value(JsonbValue *item);
+
+static void
+pairs_from_container(JsonbContainer *container, PolicyConstraint *value)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(container);
+	PolicyConstraintPair *pairs = palloc(sizeof(PolicyConstraintPair) *
+										 Max(JsonContainerSize(container), 1));
+	int			count = 0;
+	JsonbIteratorToken token;
+	JsonbValue	item;
+
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+		{
+			pairs[count].name = item.val.string.val;
+			pairs[count].len = item.val.string.len;
+			pairs[count].key = policy_constraint_key(pairs[count].name, pairs[count].len);
+		}
+		else if (token == WJB_VALUE)
+			pairs[count++].value = constraint_from_value(&item);
+	}
+	qsort(pairs, count, sizeof(PolicyConstraintPair), compare_pairs);
+	value->kind = CONSTRAINT_OBJECT;
+	value->u.object.pairs = pairs;
+	value->u.object.count = count;
+}
+
+static void
+items_from_container(JsonbContainer *container, PolicyConstraint *value)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(container);
+	JsonbIteratorToken token;
+	JsonbValue	item;
+
+	value->kind = CONSTRAINT_ARRAY;
+	value->u.array.items = palloc(sizeof(PolicyConstraint *) *
+								  Max(JsonContainerSize(container), 1));
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM)
+			value->u.array.items[value->u.array.count++] = constraint_from_value(&item);
+	}
+}
+
+static const PolicyConstraint *
+constraint_from_value(JsonbValue *item)
+{
+	PolicyConstraint *value = palloc0(sizeof(PolicyConstraint));
+
+	check_stack_depth();
+	switch (item->type)
+	{
+		case jbvBool:
+			value->kind = CONSTRAINT_BOOLEAN;
+			value->u.boolean = item->val.boolean;
+			break;
+		case jbvNumeric:
+			value->kind = CONSTRAINT_NUMBER;
+			value->u.number = item->val.numeric;
+			break;
+		case jbvString:
+			value->kind = CONSTRAINT_STRING;
+			value->u.string.bytes = item->val.string.val;
+			value->u.string.len = item->val.string.len;
+			break;
+		case jbvBinary:
+			if (JsonContainerIsObject(item->val.binary.data))
+				pairs_from_container(item->val.binary.data, value);
+			else
+				items_from_container(item->val.binary.data, value);
+			break;
+		default:
+			value->kind = CONSTRAINT_NULL;
+			break;
+	}
+	return sealed(value);
+}
+
+const PolicyConstraint *
+constraint_from_jsonb(Jsonb *object)
+{
+	PolicyConstraint *value = palloc0(sizeof(PolicyConstraint));
+
+	if (!JB_ROOT_IS_OBJECT(object))
+		return constraint_empty();
+	pairs_from_container(&object->root, value);
+	return sealed(value);
+}
+
 static void
 set_builtin(PolicyConstraintPair *pair, const char *name, int number)
 {

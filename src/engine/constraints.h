@@ -63,6 +63,9 @@ struct PolicyConstraint
 /* A checked node as a value; copies everything. */
 extern const PolicyConstraint *constraint_from_node(const PolicyNode *node);
 
+/* A jsonb object as a value; points into it. */
+extern const PolicyConstraint *constraint_from_jsonb(Jsonb *object);
+
 /* The built-in defaults: {"max_runtime_sec": 60, "max_retries": 1}. */
 extern const PolicyConstraint *constraint_builtin_defaults(void);
 

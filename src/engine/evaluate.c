@@ -40,13 +40,26 @@ compare_members(const void *a, const void *b)
 	return left->position - right->position;
 }
 
+/* The decision of a rule (NULL: the default), or what it counts as once satisfied. */
+static PolicyDecision
+standing_decision(const CompiledRule *rule, PolicyDecision decision,
+				  PolicySatisfied *satisfied)
+{
+	if (satisfied == NULL ||
+		(decision != POLICY_THROTTLE && decision != POLICY_REQUIRE_APPROVAL) ||
+		!satisfied->holds(satisfied, rule))
+		return decision;
+	return rule != NULL && rule->constraints->u.object.count > 0 ?
+		POLICY_ALLOW_WITH_CONSTRAINTS : POLICY_ALLOW;
+}
+
 static Member
-default_member(const CompiledPolicy *policy)
+default_member(const CompiledPolicy *policy, PolicySatisfied *satisfied)
 {
 	Member		member;
 
 	member.rule = NULL;
-	member.decision = policy->default_decision;
+	member.decision = standing_decision(NULL, policy->default_decision, satisfied);
 	member.constraints = policy->default_constraints;
 	member.position = policy->nrules;
 	return member;
@@ -57,7 +70,8 @@ default_member(const CompiledPolicy *policy)
  * of them certainly applies, the default is one more.
  */
 static Members
-collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_maybes)
+collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_maybes,
+		PolicySatisfied *satisfied)
 {
 	Members		members = {0};
 	bool		certain = false;
@@ -72,13 +86,14 @@ collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_mayb
 			continue;
 		certain = certain || applying->standing == POLICY_APPLIES;
 		member->rule = applying->rule;
-		member->decision = applying->rule->decision;
+		member->decision = standing_decision(applying->rule, applying->rule->decision,
+											 satisfied);
 		member->constraints = applying->rule->constraints;
 		member->position = applying->rule->position;
 		members.count++;
 	}
 	if (!certain)
-		members.items[members.count++] = default_member(policy);
+		members.items[members.count++] = default_member(policy, satisfied);
 	qsort(members.items, members.count, sizeof(Member), compare_members);
 	return members;
 }
@@ -127,16 +142,17 @@ has_maybes(const ApplyingRules *rules)
  * that leaves the stricter verdict: a stricter decision, or tighter constraints.
  */
 static Members
-collect_strictest(const CompiledPolicy *policy, const ApplyingRules *rules)
+collect_strictest(const CompiledPolicy *policy, const ApplyingRules *rules,
+				  PolicySatisfied *satisfied)
 {
-	Members		without = collect(policy, rules, false);
+	Members		without = collect(policy, rules, false, satisfied);
 	Members		with;
 	const PolicyConstraint *bounds;
 	const PolicyConstraint *tighter;
 
 	if (!has_maybes(rules))
 		return without;
-	with = collect(policy, rules, true);
+	with = collect(policy, rules, true, satisfied);
 	if (with.items[0].decision > without.items[0].decision)
 		return with;
 	if (without.items[0].decision == POLICY_DENY)
@@ -158,7 +174,7 @@ greatest_wait(const Members *members)
 	{
 		const CompiledRule *rule = members->items[i].rule;
 
-		if (rule != NULL && rule->decision == POLICY_THROTTLE)
+		if (rule != NULL && members->items[i].decision == POLICY_THROTTLE)
 			wait = Max(wait, rule->wait);
 	}
 	return wait;
@@ -181,6 +197,8 @@ set_matched(const Members *members, bool winner_alone, PolicyVerdict *verdict)
 	{
 		if (members->items[i].rule != NULL)
 			verdict->matched[verdict->nmatched++] = members->items[i].rule;
+		else
+			verdict->default_counts = true;
 	}
 	qsort(verdict->matched, verdict->nmatched, sizeof(CompiledRule *), compare_positions);
 }
@@ -196,7 +214,7 @@ set_monitored(const ApplyingRules *monitoring, PolicyVerdict *verdict)
 
 bool
 policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
-			  PolicyBudget *budget, PolicyVerdict *verdict)
+			  PolicySatisfied *satisfied, PolicyBudget *budget, PolicyVerdict *verdict)
 {
 	ApplyingRules enforcing;
 	ApplyingRules monitoring;
@@ -212,8 +230,8 @@ policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 	if (budget->exhausted)
 		return false;
 
-	members = policy->first_match ? collect(policy, &enforcing, true) :
-		collect_strictest(policy, &enforcing);
+	members = policy->first_match ? collect(policy, &enforcing, true, satisfied) :
+		collect_strictest(policy, &enforcing, satisfied);
 	winner = &members.items[0];
 	memset(verdict, 0, sizeof(PolicyVerdict));
 	verdict->decision = winner->decision;

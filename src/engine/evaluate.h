@@ -10,6 +10,16 @@
 #include "engine/match.h"
 
 /*
+ * What a job has satisfied already: a rule (NULL: the default) that it holds the
+ * approval of, or whose wait is over, counts as `allow`, keeping its place and
+ * its constraints.  Asked about rules that throttle or ask for approval alone.
+ */
+typedef struct PolicySatisfied
+{
+	bool		(*holds) (struct PolicySatisfied *satisfied, const CompiledRule *rule);
+} PolicySatisfied;
+
+/*
  * A verdict, its parts borrowed from the policy or allocated in the memory
  * context that was current.
  */
@@ -23,16 +33,18 @@ typedef struct PolicyVerdict
 	int			nmatched;
 	const CompiledRule **monitored;
 	int			nmonitored;
+	bool		default_counts; /* the default is among those that applied */
 	int			retry_after_sec;	/* THROTTLE alone, else 0 */
 } PolicyVerdict;
 
 /*
  * Decides.  Raises nothing for what the job holds: an invalid job is DENY.
- * Returns false, with *verdict unset, where the budget ran out.
+ * satisfied may be NULL.  Returns false, with *verdict unset, where the budget
+ * ran out.
  */
 extern bool policy_decide(const CompiledPolicy *policy, Job *job,
-						  TimestampTz at, PolicyBudget *budget,
-						  PolicyVerdict *verdict);
+						  TimestampTz at, PolicySatisfied *satisfied,
+						  PolicyBudget *budget, PolicyVerdict *verdict);
 
 /*
  * A verdict that no rule gave: DENY, or ALLOW within the built-in default

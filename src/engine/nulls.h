@@ -9,9 +9,6 @@
 
 #include "language/jsonpath.h"
 
-/* A deep copy in the current memory context. */
-extern PolicyPathList policy_paths_copy(const PolicyPathList *paths);
-
 /*
  * The source with an empty object for every null that is at none of the kept
  * places: comparing that with a scalar is unknown, as comparing with what is

@@ -28,28 +28,31 @@ enum
 };
 
 void
-policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape)
+policy_decision_oids(Oid enumtype, Oid *decisions)
 {
-	Oid			enumtype = TupleDescAttr(tupdesc, VERDICT_DECISION)->atttypid;
-
-	if (tupdesc->natts != VERDICT_NCOLUMNS)
-		elog(ERROR, "policy_verdict has %d columns, not %d", tupdesc->natts, VERDICT_NCOLUMNS);
-	shape->tupdesc = tupdesc;
 	for (int i = 0; i < POLICY_NDECISIONS; i++)
 	{
-		HeapTuple	tuple = SearchSysCache2(ENUMTYPOIDNAME,
-											ObjectIdGetDatum(enumtype),
+		HeapTuple	tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(enumtype),
 											CStringGetDatum(policy_decision_labels[i]));
 
 		if (!HeapTupleIsValid(tuple))
 			elog(ERROR, "policy_decision has no label \"%s\"", policy_decision_labels[i]);
-		shape->decisions[i] = ((Form_pg_enum) GETSTRUCT(tuple))->oid;
+		decisions[i] = ((Form_pg_enum) GETSTRUCT(tuple))->oid;
 		ReleaseSysCache(tuple);
 	}
 }
 
-static Datum
-rule_ids(const CompiledRule **rules, int count)
+void
+policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape)
+{
+	if (tupdesc->natts != VERDICT_NCOLUMNS)
+		elog(ERROR, "policy_verdict has %d columns, not %d", tupdesc->natts, VERDICT_NCOLUMNS);
+	shape->tupdesc = tupdesc;
+	policy_decision_oids(TupleDescAttr(tupdesc, VERDICT_DECISION)->atttypid, shape->decisions);
+}
+
+Datum
+policy_rule_ids(const CompiledRule **rules, int count)
 {
 	Datum	   *ids;
 
@@ -74,8 +77,8 @@ policy_verdict_datum(const VerdictShape *shape, const PolicyVerdict *verdict, te
 		values[VERDICT_MATCHED_RULE] = PointerGetDatum(verdict->winner->id_text);
 	else
 		nulls[VERDICT_MATCHED_RULE] = true;
-	values[VERDICT_MATCHED_RULES] = rule_ids(verdict->matched, verdict->nmatched);
-	values[VERDICT_MONITORED_RULES] = rule_ids(verdict->monitored, verdict->nmonitored);
+	values[VERDICT_MATCHED_RULES] = policy_rule_ids(verdict->matched, verdict->nmatched);
+	values[VERDICT_MONITORED_RULES] = policy_rule_ids(verdict->monitored, verdict->nmonitored);
 	if (snapshot != NULL)
 		values[VERDICT_SNAPSHOT] = PointerGetDatum(snapshot);
 	else

@@ -17,6 +17,12 @@ typedef struct VerdictShape
 	Oid			decisions[POLICY_NDECISIONS];	/* the enum's values */
 } VerdictShape;
 
+/* The oids of the enum policy_decision's values, by PolicyDecision. */
+extern void policy_decision_oids(Oid enumtype, Oid *decisions);
+
+/* The rules' ids as text[]; empty, not NULL, where there are none. */
+extern Datum policy_rule_ids(const CompiledRule **rules, int count);
+
 /* tupdesc is policy_verdict's, blessed, and must live as long as *shape. */
 extern void policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape);
 

@@ -12,6 +12,11 @@
 #define DEFAULT_EXPIRES_IN_SEC 86400
 #define MAX_APPROVALS 100
 
+const PolicyApproval policy_default_approval = {
+	.min_approvals = 1,
+	.expires_in_sec = DEFAULT_EXPIRES_IN_SEC
+};
+
 /* A rule on the way, with what must be seen together. */
 typedef struct RuleCheck
 {
@@ -484,9 +489,8 @@ check_rule(Check *check, const PolicyNode *node, PolicyRule *rule)
 	rule->not_before = DT_NOBEGIN;
 	rule->expires_at = DT_NOEND;
 	rule->retry_after_sec = POLICY_DEFAULT_RETRY_AFTER_SEC;
-	rule->approval = palloc0(sizeof(PolicyApproval));
-	rule->approval->min_approvals = 1;
-	rule->approval->expires_in_sec = DEFAULT_EXPIRES_IN_SEC;
+	rule->approval = palloc(sizeof(PolicyApproval));
+	*rule->approval = policy_default_approval;
 	if (check_mapping(check, node, "a rule", keys, lengthof(keys), &checked))
 		check_decision_keys(check, &checked);
 }

@@ -139,6 +139,9 @@ typedef struct PolicyApproval
 	PolicyPathList immaterial;
 } PolicyApproval;
 
+/* What a `require_approval` asks that says nothing of it. */
+extern const PolicyApproval policy_default_approval;
+
 typedef struct PolicyRemediation
 {
 	const char *id;

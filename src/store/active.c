@@ -49,6 +49,7 @@
 #include "errors.h"
 #include "store/active.h"
 #include "store/cache.h"
+#include "store/notify.h"
 #include "store/release.h"
 #include "store/settings.h"
 #include "store/store.h"
@@ -111,6 +112,9 @@ policy_release_made(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("policy_release_made must be called as a trigger")));
 	generation++;
+	policy_notify(POLICY_CHANNEL_RELEASES,
+				  release_id_of(((TriggerData *) fcinfo->context)->tg_relation,
+								((TriggerData *) fcinfo->context)->tg_trigtuple));
 	return PointerGetDatum(((TriggerData *) fcinfo->context)->tg_trigtuple);
 }
 

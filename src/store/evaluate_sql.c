@@ -20,6 +20,8 @@
 #include "language/policy.h"
 #include "store/active.h"
 #include "store/cache.h"
+#include "store/decide.h"
+#include "store/notify.h"
 #include "store/settings.h"
 #include "store/store.h"
 
@@ -42,6 +44,7 @@ policy_store_init(void)
 {
 	policy_settings_init();
 	policy_active_init();
+	policy_notify_init();
 }
 
 static void
@@ -104,64 +107,28 @@ read_job(FunctionCallInfo fcinfo, int n, Job *job)
 		policy_job_read(DatumGetJsonbP(datum), job);
 }
 
-static void
-decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
-	   PolicyBudget *budget, PolicyVerdict *verdict)
-{
-	if (!policy_decide(policy, job, at, budget, verdict))
-		policy_verdict_without_rule(POLICY_DENY,
-									psprintf("policy unavailable: the job took longer than policy_engine.timeout (%d ms)",
-											 policy_timeout_ms),
-									verdict);
-}
-
-static void
-decide_unavailable(const char *cause, PolicyVerdict *verdict)
-{
-	policy_verdict_without_rule(policy_fail_mode == POLICY_FAIL_OPEN ?
-								POLICY_ALLOW : POLICY_DENY,
-								psprintf("policy unavailable: %s", cause), verdict);
-}
-
-/* Decides a job under the policy in force; *snapshot is its name, or NULL. */
-static void
-decide_active(PolicyLook *site, Job *job, TimestampTz at, PolicyVerdict *verdict,
-			  text **snapshot)
-{
-	ActivePolicy active;
-	PolicyTimeLimit limit;
-
-	policy_active(site, &active);
-	*snapshot = active.snapshot;
-	if (job->invalid != NULL && active.unavailable != NULL)
-		policy_verdict_of_invalid(job, verdict);
-	else if (active.unavailable != NULL)
-		decide_unavailable(active.unavailable, verdict);
-	else if (active.policy == NULL)
-		policy_verdict_without_rule(POLICY_DENY, "no active policy", verdict);
-	else
-		decide(active.policy, job, at, policy_time_limit(&limit), verdict);
-}
-
 static Datum
 evaluate_active(FunctionCallInfo fcinfo, bool has_time, TimestampTz at)
 {
 	EvaluateState *state = get_state(fcinfo);
 	MemoryContext caller = MemoryContextSwitchTo(state->call_context);
 	PolicyVerdict verdict;
-	text	   *snapshot = NULL;
+	ActivePolicy active = {0};
 	Job			job;
 	Datum		result;
 
 	MemoryContextReset(state->call_context);
 	read_job(fcinfo, 0, &job);
 	if (has_time)
-		decide_active(&state->look, &job, at, &verdict, &snapshot);
+	{
+		policy_active(&state->look, &active);
+		policy_decide_active(&active, &job, at, NULL, &verdict);
+	}
 	else
 		policy_verdict_without_rule(POLICY_DENY, "policy unavailable: the time is NULL",
 									&verdict);
 	MemoryContextSwitchTo(caller);
-	result = policy_verdict_datum(&state->shape, &verdict, snapshot);
+	result = policy_verdict_datum(&state->shape, &verdict, active.snapshot);
 	PG_RETURN_DATUM(result);
 }
 
@@ -222,7 +189,7 @@ policy_evaluate_document(PG_FUNCTION_ARGS)
 		CompiledPolicy *policy = pin_document(fcinfo, state);
 
 		read_job(fcinfo, 1, &job);
-		policy_decide(policy, &job, PG_GETARG_TIMESTAMPTZ(2), &no_limit, &verdict);
+		policy_decide(policy, &job, PG_GETARG_TIMESTAMPTZ(2), NULL, &no_limit, &verdict);
 	}
 	MemoryContextSwitchTo(caller);
 	result = policy_verdict_datum(&state->shape, &verdict, NULL);
@@ -318,22 +285,22 @@ policy_simulate(PG_FUNCTION_ARGS)
 	TimestampTz at = GetCurrentStatementStartTimestamp();
 	CompiledPolicy *policy;
 	PolicyVerdict verdict;
-	PolicyTimeLimit limit;
 	Jsonb	   *volatile response = NULL;
-	text	   *snapshot;
+	ActivePolicy active;
 	Job			job;
 
 	read_job(fcinfo, 0, &job);
 	if (PG_ARGISNULL(1))
 	{
-		decide_active(NULL, &job, at, &verdict, &snapshot);
+		policy_active(NULL, &active);
+		policy_decide_active(&active, &job, at, NULL, &verdict);
 		PG_RETURN_JSONB_P(simulate_response(&verdict));
 	}
 
 	policy = policy_snapshot_pin(PG_GETARG_TEXT_PP(1));
 	PG_TRY();
 	{
-		decide(policy, &job, at, policy_time_limit(&limit), &verdict);
+		policy_decide_in_time(policy, &job, at, NULL, &verdict);
 		response = simulate_response(&verdict);
 	}
 	PG_FINALLY();

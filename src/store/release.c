@@ -8,16 +8,11 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/namespace.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
-#include "utils/relcache.h"
 
 #include "store/release.h"
-
-#define POLICY_SCHEMA "policy"
+#include "store/table.h"
 
 enum
 {
@@ -32,43 +27,6 @@ enum
 	SNAPSHOTS_DOCUMENT,
 	SNAPSHOTS_SHA256
 };
-
-static Relation
-open_table(const char *name)
-{
-	Oid			schema = get_namespace_oid(POLICY_SCHEMA, false);
-	Oid			relid = get_relname_relid(name, schema);
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.%s\" does not exist", POLICY_SCHEMA, name),
-				 errhint("Create the extension policy_engine in this database.")));
-	return table_open(relid, AccessShareLock);
-}
-
-static Relation
-open_primary_key(Relation relation)
-{
-	Oid			index;
-
-	RelationGetIndexList(relation);
-	index = relation->rd_pkindex;
-	if (!OidIsValid(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" has lost its primary key", POLICY_SCHEMA,
-						RelationGetRelationName(relation))));
-	return index_open(index, AccessShareLock);
-}
-
-/* The locks stay until the transaction ends, as a query's would. */
-static void
-close_both(Relation relation, Relation index)
-{
-	index_close(index, NoLock);
-	table_close(relation, NoLock);
-}
 
 static Datum
 get_column(Relation relation, HeapTuple tuple, int column)
@@ -85,21 +43,27 @@ get_column(Relation relation, HeapTuple tuple, int column)
 	return value;
 }
 
+int64
+release_id_of(Relation relation, HeapTuple tuple)
+{
+	return DatumGetInt64(get_column(relation, tuple, RELEASES_RELEASE_ID));
+}
+
 bool
 release_newest(Snapshot snapshot, int64 *release_id, text **name)
 {
-	Relation	relation = open_table("releases");
-	Relation	index = open_primary_key(relation);
+	Relation	relation = policy_table_open("releases");
+	Relation	index = policy_primary_key_open(relation);
 	SysScanDesc scan = systable_beginscan_ordered(relation, index, snapshot, 0, NULL);
 	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
 
 	if (HeapTupleIsValid(tuple))
 	{
-		*release_id = DatumGetInt64(get_column(relation, tuple, RELEASES_RELEASE_ID));
+		*release_id = release_id_of(relation, tuple);
 		*name = DatumGetTextPCopy(get_column(relation, tuple, RELEASES_SNAPSHOT));
 	}
 	systable_endscan_ordered(scan);
-	close_both(relation, index);
+	policy_table_close(relation, index);
 	return HeapTupleIsValid(tuple);
 }
 
@@ -108,8 +72,8 @@ snapshot_open(text *name, Snapshot snapshot, SnapshotRow *row)
 {
 	ScanKeyData key;
 
-	row->relation = open_table("snapshots");
-	row->index = open_primary_key(row->relation);
+	row->relation = policy_table_open("snapshots");
+	row->index = policy_primary_key_open(row->relation);
 	ScanKeyInit(&key, SNAPSHOTS_SNAPSHOT, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(name));
 	row->scan = systable_beginscan_ordered(row->relation, row->index, snapshot, 1, &key);
@@ -143,5 +107,5 @@ void
 snapshot_close(SnapshotRow *row)
 {
 	systable_endscan_ordered(row->scan);
-	close_both(row->relation, row->index);
+	policy_table_close(row->relation, row->index);
 }

@@ -18,6 +18,9 @@
  */
 extern bool release_newest(Snapshot snapshot, int64 *release_id, text **name);
 
+/* The release_id of a row of policy.releases. */
+extern int64 release_id_of(Relation relation, HeapTuple tuple);
+
 /* An open look at one row of policy.snapshots. */
 typedef struct SnapshotRow
 {

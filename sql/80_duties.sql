@@ -1,0 +1,275 @@
+--
+-- Duties: who may do what, as GRANTs and as rows
+--
+
+CREATE TABLE policy.duties (
+	role text COLLATE "C" NOT NULL,
+	duty text COLLATE "C" NOT NULL,
+	identity jsonb,
+	granted_by text NOT NULL,
+	granted_at timestamptz NOT NULL,
+	CONSTRAINT duties_pkey PRIMARY KEY (role, duty),
+	CONSTRAINT duties_duty_check CHECK (duty IN
+		('evaluate', 'submit', 'work', 'approve', 'author', 'release', 'override', 'audit',
+		 'operate', 'proxy', 'admin'))
+);
+COMMENT ON TABLE policy.duties IS 'Who was given which duty: policy_grant, policy_revoke.';
+COMMENT ON COLUMN policy.duties.role IS 'The role.';
+COMMENT ON COLUMN policy.duties.duty IS
+	'evaluate, submit, work, approve, author, release, override, audit, operate, proxy or admin.';
+COMMENT ON COLUMN policy.duties.identity IS
+	'submit: what is stamped on the jobs of who holds it: tenant_id, actor_id, actor_type, actor_roles.';
+COMMENT ON COLUMN policy.duties.granted_by IS 'Who gave it.';
+COMMENT ON COLUMN policy.duties.granted_at IS 'When.';
+SELECT pg_catalog.pg_extension_config_dump('policy.duties', '');
+
+CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object text)
+	RETURNS SETOF record
+	LANGUAGE sql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	VALUES
+		('evaluate', 'USAGE', 'SCHEMA policy'),
+		('evaluate', 'EXECUTE', 'FUNCTION @extschema@.policy_evaluate(jsonb)'),
+		('evaluate', 'EXECUTE', 'FUNCTION @extschema@.policy_evaluate(jsonb, timestamptz)'),
+		('evaluate', 'EXECUTE', 'FUNCTION @extschema@.policy_status()'),
+		('submit', 'EXECUTE', 'FUNCTION @extschema@.policy_submit(jsonb)'),
+		('submit', 'EXECUTE', 'FUNCTION @extschema@.policy_cancel(bigint, text)'),
+		('submit', 'SELECT, INSERT, UPDATE (tenant_id, topic, capability, pack_id, actor_id, actor_type, idempotency_key, secrets_present, risk_tags, requires, actor_roles, labels, mcp, payload, extra)',
+			'TABLE policy.jobs'),
+		('submit', 'EXECUTE', 'FUNCTION policy.tenant_key(text, jsonb)'),
+		('work', 'EXECUTE', 'FUNCTION @extschema@.policy_claim(text, integer, text[])'),
+		('work', 'EXECUTE', 'FUNCTION @extschema@.policy_heartbeat(bigint, uuid)'),
+		('work', 'EXECUTE', 'FUNCTION @extschema@.policy_complete(bigint, uuid, jsonb)'),
+		('work', 'EXECUTE', 'FUNCTION @extschema@.policy_fail(bigint, uuid, text)'),
+		('approve', 'EXECUTE', 'FUNCTION @extschema@.policy_approve(bigint, text)'),
+		('approve', 'EXECUTE', 'FUNCTION @extschema@.policy_reject(bigint, text)'),
+		('approve', 'EXECUTE', 'FUNCTION @extschema@.policy_approvals(boolean)'),
+		('author', 'EXECUTE', 'FUNCTION @extschema@.policy_stage(text, @extschema@.policy_document, text)'),
+		('author', 'EXECUTE', 'FUNCTION @extschema@.policy_simulate(jsonb, text)'),
+		('author', 'SELECT', 'TABLE policy.snapshots'),
+		('author', 'SELECT', 'TABLE policy.releases'),
+		('author', 'SELECT', 'TABLE policy.active'),
+		('release', 'EXECUTE', 'FUNCTION @extschema@.policy_publish(text, text, text)'),
+		('release', 'EXECUTE', 'FUNCTION @extschema@.policy_rollback(text, text)'),
+		('release', 'EXECUTE', 'FUNCTION @extschema@.policy_approvals(boolean)'),
+		('release', 'SELECT', 'TABLE policy.snapshots'),
+		('release', 'SELECT', 'TABLE policy.releases'),
+		('release', 'SELECT', 'TABLE policy.active'),
+		('release', 'SELECT', 'TABLE policy.decision_mix'),
+		('audit', 'EXECUTE', 'FUNCTION @extschema@.policy_approvals(boolean)'),
+		('audit', 'EXECUTE', 'FUNCTION @extschema@.policy_verify()'),
+		('audit', 'EXECUTE', 'FUNCTION policy.transitions()'),
+		('audit', 'EXECUTE', 'FUNCTION policy.job(policy.jobs)'),
+		('audit', 'EXECUTE', 'FUNCTION policy.job_hash(jsonb)'),
+		('audit', 'SELECT', 'TABLE policy.snapshots'),
+		('audit', 'SELECT', 'TABLE policy.releases'),
+		('audit', 'SELECT', 'TABLE policy.active'),
+		('audit', 'SELECT', 'TABLE policy.jobs'),
+		('audit', 'SELECT', 'TABLE policy.job_transitions'),
+		('audit', 'SELECT', 'TABLE policy.decisions'),
+		('audit', 'SELECT', 'TABLE policy.decision_mix'),
+		('audit', 'SELECT', 'TABLE policy.rule_stats'),
+		('audit', 'SELECT', 'TABLE policy.traces'),
+		('audit', 'SELECT', 'TABLE policy.approvals'),
+		('audit', 'SELECT', 'TABLE policy.approval_votes'),
+		('audit', 'SELECT', 'TABLE policy.seals'),
+		('audit', 'SELECT', 'TABLE policy.duties'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_maintain()'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_seal()'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_redecide(jsonb, text)'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_cancel(bigint, text)'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_approvals(boolean)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.transitions()'),
+		('operate', 'SELECT', 'TABLE policy.jobs'),
+		('operate', 'SELECT', 'TABLE policy.job_transitions'),
+		('operate', 'SELECT', 'TABLE policy.approvals'),
+		('operate', 'SELECT', 'TABLE policy.decision_mix'),
+		('operate', 'SELECT', 'TABLE policy.active'),
+		('admin', 'EXECUTE', 'FUNCTION @extschema@.policy_grant(text, text, jsonb)'),
+		('admin', 'EXECUTE', 'FUNCTION @extschema@.policy_revoke(text, text)'),
+		('admin', 'SELECT', 'TABLE policy.duties')
+$$;
+COMMENT ON FUNCTION policy.duty_rights() IS
+	'What each duty may do, as policy_grant grants it. Any duty has those of evaluate; override and proxy have no more.';
+
+CREATE FUNCTION policy.check_identity(duty text, identity jsonb) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	wrong text;
+BEGIN
+	IF check_identity.identity IS NULL THEN
+		RETURN;
+	ELSIF check_identity.duty <> 'submit' THEN
+		wrong := format('The duty %s binds no identity.', check_identity.duty);
+	ELSIF jsonb_typeof(check_identity.identity) <> 'object' OR check_identity.identity = '{}' THEN
+		wrong := 'An identity is an object with at least one key.';
+	ELSE
+		SELECT format('"%s" cannot be bound to %s.', e.key, e.value) INTO wrong
+			FROM jsonb_each(check_identity.identity) e
+			WHERE NOT CASE
+				WHEN e.key IN ('tenant_id', 'actor_id', 'actor_type') THEN
+					jsonb_typeof(e.value) = 'string' AND policy.normalized(e.value #>> '{}') <> ''
+				WHEN e.key = 'actor_roles' THEN
+					jsonb_typeof(e.value) = 'array' AND NOT EXISTS (
+						SELECT FROM jsonb_array_elements(CASE jsonb_typeof(e.value)
+							WHEN 'array' THEN e.value ELSE '[]' END) i
+						WHERE jsonb_typeof(i) <> 'string')
+				ELSE false END
+			LIMIT 1;
+	END IF;
+	IF wrong IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'bad identity',
+			DETAIL = wrong,
+			HINT = 'An identity has any of tenant_id, actor_id and actor_type (strings that are not blank) and actor_roles (an array of strings), and goes with the duty submit.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION policy.check_identity(text, jsonb) IS
+	'Raises invalid_parameter_value where that identity cannot be bound with that duty.';
+
+CREATE FUNCTION policy.check_duty(role text, duty text) RETURNS void
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF check_duty.duty IS NULL OR check_duty.duty NOT IN
+		('evaluate', 'submit', 'work', 'approve', 'author', 'release', 'override', 'audit',
+		 'operate', 'proxy', 'admin') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('"%s" is no duty', coalesce(check_duty.duty, 'NULL')),
+			HINT = 'Duties are evaluate, submit, work, approve, author, release, override, audit, operate, proxy and admin.';
+	END IF;
+	IF check_duty.role IS NULL OR NOT EXISTS (
+		SELECT FROM pg_roles r WHERE r.rolname = check_duty.role) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('role "%s" does not exist', coalesce(check_duty.role, 'NULL')),
+			HINT = 'CREATE ROLE makes one; names are taken as they are, without folding case.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION policy.check_duty(text, text) IS
+	'Raises undefined_object where there is no such role, invalid_parameter_value where there is no such duty.';
+
+CREATE FUNCTION policy.give_rights(role text) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	given record;
+BEGIN
+	FOR given IN
+		SELECT DISTINCT r.privilege, r.object FROM policy.duty_rights() r
+		WHERE EXISTS (SELECT FROM policy.duties d
+			WHERE d.role = give_rights.role AND r.duty IN (d.duty, 'evaluate'))
+	LOOP
+		EXECUTE format('GRANT %s ON %s TO %I', given.privilege, given.object, give_rights.role);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION policy.give_rights(text) IS
+	'GRANTs a role what its duties may do.';
+
+CREATE FUNCTION policy_grant(role text, duty text, identity jsonb DEFAULT NULL) RETURNS void
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	PERFORM policy.check_duty(policy_grant.role, policy_grant.duty);
+	PERFORM policy.check_identity(policy_grant.duty, policy_grant.identity);
+	INSERT INTO policy.duties AS d (role, duty, identity, granted_by, granted_at)
+		VALUES (policy_grant.role, policy_grant.duty, policy_grant.identity, session_user,
+				clock_timestamp())
+		ON CONFLICT ON CONSTRAINT duties_pkey DO UPDATE
+		SET identity = excluded.identity, granted_by = excluded.granted_by,
+			granted_at = excluded.granted_at;
+	PERFORM policy.give_rights(policy_grant.role);
+END
+$$;
+COMMENT ON FUNCTION policy_grant(text, text, jsonb) IS
+	'Gives a role a duty, with the GRANTs that it needs; with submit, binds an identity that is stamped on its jobs (NULL: none, which also takes an earlier one away). Raises undefined_object for an unknown role, invalid_parameter_value for an unknown duty or a bad identity.';
+
+CREATE FUNCTION policy_revoke(role text, duty text) RETURNS void
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	taken record;
+BEGIN
+	PERFORM policy.check_duty(policy_revoke.role, policy_revoke.duty);
+	DELETE FROM policy.duties d
+		WHERE d.role = policy_revoke.role AND d.duty = policy_revoke.duty;
+	FOR taken IN SELECT DISTINCT r.privilege, r.object FROM policy.duty_rights() r LOOP
+		EXECUTE format('REVOKE %s ON %s FROM %I', taken.privilege, taken.object, policy_revoke.role);
+	END LOOP;
+	PERFORM policy.give_rights(policy_revoke.role);
+END
+$$;
+COMMENT ON FUNCTION policy_revoke(text, text) IS
+	'Takes a duty from a role, and the GRANTs that none of its other duties needs. Revoking what it does not have changes nothing. Raises as policy_grant.';
+
+--
+-- Status
+--
+
+CREATE FUNCTION policy_status(
+	OUT snapshot text, OUT release_id bigint, OUT since timestamptz, OUT fail_mode text,
+	OUT ready bigint, OUT awaiting_approval bigint, OUT throttled bigint, OUT running bigint,
+	OUT oldest_approval timestamptz, OUT decisions_last_hour jsonb, OUT maintenance_late boolean,
+	OUT warnings text[])
+	LANGUAGE sql STABLE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT a.snapshot, a.release_id, a.since, m.fail_mode,
+		q.ready, q.awaiting_approval, q.throttled, q.running, p.oldest, d.mix, l.late,
+		array_remove(ARRAY[
+			CASE WHEN a.release_id IS NULL
+				THEN 'no policy is active: every job is denied; stage one and publish it' END,
+			CASE WHEN m.fail_mode = 'open'
+				THEN 'policy_engine.fail_mode is open: while the policy cannot be read, jobs are allowed' END,
+			CASE WHEN l.late
+				THEN 'maintenance is late: approvals or attempts are ten minutes past their time; call policy_maintain() from a scheduler' END,
+			(SELECT format('duties are held by roles that do not exist: %s; policy.duties keeps them until they are deleted',
+					string_agg(DISTINCT u.role, ', '))
+				FROM policy.duties u
+				WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = u.role)
+				HAVING count(*) > 0),
+			CASE WHEN EXISTS (SELECT FROM pg_trigger t
+					WHERE t.tgrelid IN ('policy.jobs'::regclass, 'policy.approvals'::regclass,
+							'policy.decisions'::regclass, 'policy.releases'::regclass,
+							'policy.snapshots'::regclass, 'policy.seals'::regclass)
+						AND t.tgenabled = 'D')
+				OR (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = 'policy.jobs'::regclass
+					AND t.tgname IN ('zz_guard_insert', 'zz_guard_update', 'guard_record', 'guard_delete',
+						'guard_flush')) < 5
+				THEN 'a trigger of the extension is disabled or gone: jobs may pass undecided or unrecorded' END
+		], NULL)
+	FROM (SELECT policy.fail_mode() AS fail_mode) m
+		LEFT JOIN policy.active a ON true
+		CROSS JOIN (SELECT
+			count(*) FILTER (WHERE j.state = 'ready') AS ready,
+			count(*) FILTER (WHERE j.state = 'awaiting_approval') AS awaiting_approval,
+			count(*) FILTER (WHERE j.state = 'throttled') AS throttled,
+			count(*) FILTER (WHERE j.state = 'running') AS running
+			FROM policy.jobs j
+			WHERE j.state IN ('ready', 'awaiting_approval', 'throttled', 'running')) q
+		CROSS JOIN (SELECT min(v.requested_at) AS oldest FROM policy.approvals v
+			WHERE v.status = 'pending') p
+		CROSS JOIN (SELECT coalesce(jsonb_object_agg(e.decision, e.n), '{}') AS mix
+			FROM (SELECT c.decision::text, count(*) AS n FROM policy.decisions c
+				WHERE c.decided_at > statement_timestamp() - interval '1 hour'
+				GROUP BY c.decision) e) d
+		CROSS JOIN (SELECT
+			EXISTS (SELECT FROM policy.jobs j WHERE j.state = 'running'
+				AND j.deadline < statement_timestamp() - interval '10 minutes')
+			OR EXISTS (SELECT FROM policy.approvals v WHERE v.status = 'pending'
+				AND v.expires_at < statement_timestamp() - interval '10 minutes') AS late) l
+$$;
+COMMENT ON FUNCTION policy_status() IS
+	'One row: the active snapshot, its release and since when; what an unavailable policy decides; how many jobs are where, since when the oldest approval waits, the decisions of the last hour by kind; whether maintenance is late; and what an operator should look at.';

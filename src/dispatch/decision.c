@@ -1,0 +1,271 @@
+/*
+ * decision.c
+ *	  A verdict that is enforced, and its row in the evidence.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/guc.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "dispatch/caller.h"
+#include "dispatch/decision.h"
+#include "dispatch/row_writer.h"
+#include "engine/edit.h"
+#include "engine/verdict_sql.h"
+#include "store/table.h"
+
+/* The columns of policy.decisions: sql/50_jobs.sql creates them in this order. */
+enum
+{
+	DECISION_ID,
+	DECISION_DECIDED_AT,
+	DECISION_SOURCE,
+	DECISION_JOB_TABLE,
+	DECISION_JOB_KEY,
+	DECISION_JOB_HASH,
+	DECISION_TENANT_ID,
+	DECISION_ACTOR_ID,
+	DECISION_TOPIC,
+	DECISION_JOB,
+	DECISION_DECISION,
+	DECISION_REASON,
+	DECISION_MATCHED_RULE,
+	DECISION_MATCHED_RULES,
+	DECISION_MONITORED_RULES,
+	DECISION_CONSTRAINTS,
+	DECISION_SNAPSHOT,
+	DECISION_RELEASE_ID,
+	DECISION_ROLE,
+	DECISION_SESSION_ROLE,
+	DECISION_APPLICATION_NAME,
+	DECISION_NOTE,
+	DECISION_NCOLUMNS
+};
+
+/* Clients cannot read infinity, nor years far beyond this. */
+#define LAST_DEADLINE_YEAR 9000
+
+PG_FUNCTION_INFO_V1(policy_attempts_allowed);
+
+static text *
+fact(const JobString *value)
+{
+	return value->data == NULL ? NULL : cstring_to_text_with_len(value->data, value->len);
+}
+
+void
+policy_enforce(Jsonb *job, const char *invalid, const char *source,
+			   PolicySatisfied *satisfied, PolicyEnforced *enforced)
+{
+	ActivePolicy active;
+	Job			read;
+
+	memset(enforced, 0, sizeof(PolicyEnforced));
+	policy_job_read(job, &read);
+	if (invalid != NULL)
+		read.invalid = pstrdup(invalid);
+	policy_active(NULL, &active);
+	enforced->at = GetCurrentTimestamp();
+	if (satisfied != NULL)
+		((JobSatisfied *) satisfied)->policy = active.policy;
+	policy_decide_active(&active, &read, enforced->at, satisfied, &enforced->verdict);
+	enforced->source = source;
+	enforced->job = job;
+	enforced->policy = active.policy;
+	enforced->snapshot = active.snapshot;
+	enforced->release_id = active.release_id;
+	enforced->unavailable = active.unavailable != NULL;
+	if (read.invalid == NULL)
+	{
+		enforced->tenant_id = fact(&read.fields[POLICY_FIELD_TENANT]);
+		enforced->actor_id = fact(&read.fields[POLICY_FIELD_ACTOR_ID]);
+		enforced->topic = fact(&read.fields[POLICY_FIELD_TOPIC]);
+	}
+}
+
+int64
+policy_next_decision_id(void)
+{
+	(void) GetTopTransactionId();
+	return nextval_internal(policy_relation_oid("decision_id_seq"), false);
+}
+
+const char *
+policy_decision_state(PolicyDecision decision)
+{
+	switch (decision)
+	{
+		case POLICY_ALLOW:
+		case POLICY_ALLOW_WITH_CONSTRAINTS:
+			return "ready";
+		case POLICY_THROTTLE:
+			return "throttled";
+		case POLICY_REQUIRE_APPROVAL:
+			return "awaiting_approval";
+		default:
+			return "denied";
+	}
+}
+
+TimestampTz
+policy_run_after(const PolicyEnforced *enforced)
+{
+	return enforced->at + enforced->verdict.retry_after_sec * USECS_PER_SEC;
+}
+
+/* A number of a job's constraints, at least 0; false where it has none. */
+static bool
+get_bound(Jsonb *constraints, const char *name, double *bound)
+{
+	JsonbValue	space;
+	JsonbValue *value;
+
+	if (!JB_ROOT_IS_OBJECT(constraints))
+		return false;
+	value = getKeyJsonValueFromContainer(&constraints->root, name, strlen(name), &space);
+	if (value == NULL || value->type != jbvNumeric)
+		return false;
+	*bound = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+												NumericGetDatum(value->val.numeric)));
+	*bound = Max(*bound, 0);
+	return true;
+}
+
+int32
+policy_attempts_allowed_by(Jsonb *constraints)
+{
+	double		retries;
+
+	if (!get_bound(constraints, "max_retries", &retries))
+		return 1;
+	return retries >= PG_INT32_MAX - 1 ? PG_INT32_MAX : 1 + (int32) retries;
+}
+
+/* policy.attempts_allowed(constraints jsonb) */
+Datum
+policy_attempts_allowed(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(policy_attempts_allowed_by(PG_GETARG_JSONB_P(0)));
+}
+
+bool
+policy_deadline(Jsonb *constraints, TimestampTz from, TimestampTz *deadline)
+{
+	TimestampTz last = ((TimestampTz) date2j(LAST_DEADLINE_YEAR, 1, 1) - POSTGRES_EPOCH_JDATE) *
+	USECS_PER_DAY;
+	double		seconds;
+
+	if (!get_bound(constraints, "max_runtime_sec", &seconds))
+		return false;
+	if (seconds >= (double) (last - from) / USECS_PER_SEC)
+		*deadline = last;
+	else
+		*deadline = from + (TimestampTz) (seconds * USECS_PER_SEC);
+	return true;
+}
+
+/*
+ * The job as evidence shows it.  Where the policy cannot be read nobody knows what
+ * it masks, and so the payload is not shown at all.
+ */
+static Jsonb *
+shown_job(const PolicyEnforced *enforced)
+{
+	static PolicyStep step = {.kind = POLICY_STEP_KEY, .key = "payload", .keylen = 7};
+	static PolicyPath path = {.steps = &step, .nsteps = 1};
+	static const PolicyPathList payload = {&path, 1};
+
+	if (enforced->policy != NULL)
+		return policy_masked(enforced->job, &enforced->policy->masks);
+	return enforced->unavailable ? policy_masked(enforced->job, &payload) : enforced->job;
+}
+
+static Datum
+bytes_datum(const uint8 *bytes, int len)
+{
+	bytea	   *result = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), bytes, len);
+	return PointerGetDatum(result);
+}
+
+static void
+set_text(Datum *values, bool *nulls, int column, const char *string)
+{
+	nulls[column] = string == NULL;
+	if (string != NULL)
+		values[column] = CStringGetTextDatum(string);
+}
+
+static void
+set_pointer(Datum *values, bool *nulls, int column, const void *pointer)
+{
+	nulls[column] = pointer == NULL;
+	values[column] = PointerGetDatum(pointer);
+}
+
+static void
+set_verdict(TupleDesc tupdesc, Datum *values, bool *nulls, const PolicyVerdict *verdict)
+{
+	Oid			decisions[POLICY_NDECISIONS];
+
+	policy_decision_oids(TupleDescAttr(tupdesc, DECISION_DECISION)->atttypid, decisions);
+	values[DECISION_DECISION] = ObjectIdGetDatum(decisions[verdict->decision]);
+	values[DECISION_REASON] = PointerGetDatum(verdict->reason);
+	set_pointer(values, nulls, DECISION_MATCHED_RULE,
+				verdict->winner != NULL ? verdict->winner->id_text : NULL);
+	values[DECISION_MATCHED_RULES] = policy_rule_ids(verdict->matched, verdict->nmatched);
+	values[DECISION_MONITORED_RULES] = policy_rule_ids(verdict->monitored, verdict->nmonitored);
+	values[DECISION_CONSTRAINTS] = JsonbPGetDatum(verdict->constraints);
+}
+
+static void
+set_caller(Datum *values, bool *nulls)
+{
+	set_text(values, nulls, DECISION_ROLE, GetUserNameFromId(GetOuterUserId(), false));
+	set_text(values, nulls, DECISION_SESSION_ROLE, GetUserNameFromId(GetSessionUserId(), false));
+	set_text(values, nulls, DECISION_APPLICATION_NAME,
+			 application_name != NULL && application_name[0] != '\0' ? application_name : NULL);
+}
+
+void
+policy_record(RowBatch *batch, const PolicyEnforced *enforced, const PolicyJobKey *key)
+{
+	Datum		values[DECISION_NCOLUMNS] = {0};
+	bool		nulls[DECISION_NCOLUMNS] = {false};
+
+	Assert(batch->tupdesc->natts == DECISION_NCOLUMNS);
+	values[DECISION_ID] = Int64GetDatum(enforced->decision_id);
+	values[DECISION_DECIDED_AT] = TimestampTzGetDatum(enforced->at);
+	set_text(values, nulls, DECISION_SOURCE, enforced->source);
+	set_text(values, nulls, DECISION_JOB_TABLE, key->table);
+	set_text(values, nulls, DECISION_JOB_KEY, key->key);
+	values[DECISION_JOB_HASH] = bytes_datum(enforced->hash, POLICY_DIGEST_LENGTH);
+	set_pointer(values, nulls, DECISION_TENANT_ID, enforced->tenant_id);
+	set_pointer(values, nulls, DECISION_ACTOR_ID, enforced->actor_id);
+	set_pointer(values, nulls, DECISION_TOPIC, enforced->topic);
+	set_pointer(values, nulls, DECISION_JOB, enforced->job != NULL ? shown_job(enforced) : NULL);
+	set_verdict(batch->tupdesc, values, nulls, &enforced->verdict);
+	set_pointer(values, nulls, DECISION_SNAPSHOT, enforced->snapshot);
+	values[DECISION_RELEASE_ID] = Int64GetDatum(enforced->release_id);
+	nulls[DECISION_RELEASE_ID] = enforced->snapshot == NULL;
+	set_caller(values, nulls);
+	set_text(values, nulls, DECISION_NOTE, enforced->note);
+	row_batch_add(batch, values, nulls);
+}
+
+RowBatch *
+policy_evidence_batch(void)
+{
+	return row_batch_create("decisions");
+}

@@ -1,0 +1,488 @@
+/*
+ * settle.c
+ *	  Jobs that wait, decided again.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "dispatch/owner_query.h"
+#include "dispatch/settle.h"
+#include "dispatch/transitions.h"
+#include "dispatch/verb.h"
+#include "engine/verdict_sql.h"
+#include "store/notify.h"
+#include "store/settings.h"
+
+PG_FUNCTION_INFO_V1(policy_settle);
+PG_FUNCTION_INFO_V1(policy_approval_changed);
+
+/* The result of prior_query. */
+enum
+{
+	PRIOR_POSITION = 1,
+	PRIOR_DECISION,
+	PRIOR_MATCHED,
+	PRIOR_CONSTRAINTS,
+	PRIOR_SNAPSHOT
+};
+
+static OwnerQuery prior_query = {
+	.text = "SELECT u.n, d.decision, d.matched_rules, d.constraints, d.snapshot "
+	"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
+	"WITH ORDINALITY AS u(decision_id, decided_at, n) "
+	"CROSS JOIN LATERAL (SELECT e.decision::pg_catalog.text AS decision, e.matched_rules, "
+	"e.constraints, e.snapshot FROM policy.decisions e "
+	"WHERE e.decision_id OPERATOR(pg_catalog.=) u.decision_id "
+	"AND e.decided_at OPERATOR(pg_catalog.=) u.decided_at LIMIT 1) d",
+	.nargs = 2, .types = {INT8ARRAYOID, TIMESTAMPTZARRAYOID}
+};
+
+static void
+read_candidate(Candidate *candidate, HeapTuple tuple, TupleDesc tupdesc)
+{
+	memset(candidate, 0, sizeof(Candidate));
+	job_row_read(tuple, tupdesc, &candidate->row);
+	candidate->job_id = DatumGetInt64(candidate->row.values[JOB_ID]);
+	candidate->key = policy_job_key(candidate->job_id);
+	candidate->state = TextDatumGetCString(candidate->row.values[JOB_STATE]);
+	candidate->job = job_row_object(&candidate->row, &candidate->invalid);
+}
+
+static void
+read_prior(Candidate *candidate, HeapTuple tuple, TupleDesc tupdesc)
+{
+	bool		isnull;
+	Datum		snapshot = SPI_getbinval(tuple, tupdesc, PRIOR_SNAPSHOT, &isnull);
+
+	candidate->prior_snapshot = isnull ? NULL : TextDatumGetCString(snapshot);
+	candidate->prior_decision = SPI_getvalue(tuple, tupdesc, PRIOR_DECISION);
+	candidate->prior_matched =
+		DatumGetArrayTypePCopy(SPI_getbinval(tuple, tupdesc, PRIOR_MATCHED, &isnull));
+	candidate->prior_constraints =
+		DatumGetJsonbPCopy(SPI_getbinval(tuple, tupdesc, PRIOR_CONSTRAINTS, &isnull));
+	candidate->has_prior = true;
+}
+
+static void
+read_priors(Candidates *candidates)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * candidates->count);
+	Datum	   *times = palloc(sizeof(Datum) * candidates->count);
+	Datum		values[2];
+	bool		isnull;
+
+	for (int i = 0; i < candidates->count; i++)
+	{
+		ids[i] = candidates->items[i].row.values[JOB_DECISION_ID];
+		times[i] = candidates->items[i].row.values[JOB_DECIDED_AT];
+	}
+	values[0] = PointerGetDatum(construct_array(ids, candidates->count, INT8OID, 8,
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[1] = PointerGetDatum(construct_array(times, candidates->count, TIMESTAMPTZOID, 8,
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	policy_owner_run(&prior_query, values, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+		int64		position = DatumGetInt64(SPI_getbinval(tuple, tupdesc, PRIOR_POSITION,
+														   &isnull));
+
+		read_prior(&candidates->items[position - 1], tuple, tupdesc);
+	}
+}
+
+void
+policy_candidates_read(Candidates *candidates)
+{
+	SPITupleTable *rows = SPI_tuptable;
+
+	candidates->count = (int) SPI_processed;
+	candidates->items = palloc(sizeof(Candidate) * Max(candidates->count, 1));
+	for (int i = 0; i < candidates->count; i++)
+		read_candidate(&candidates->items[i], rows->vals[i], rows->tupdesc);
+	if (candidates->count > 0)
+		read_priors(candidates);
+}
+
+/* The rules whose throttles it has waited for: those that applied when it was last decided. */
+static ArrayType *
+waited_for(const Candidate *candidate, TimestampTz at)
+{
+	const JobRow *row = &candidate->row;
+
+	if (row->nulls[JOB_RUN_AFTER] || DatumGetTimestampTz(row->values[JOB_RUN_AFTER]) > at)
+		return NULL;
+	return candidate->prior_matched;
+}
+
+/*
+ * The constraints of the decision that an approval was given to, or those that the
+ * job has where that is not in evidence any more.
+ */
+static Jsonb *
+approved_constraints(const Candidate *candidate, const JobApproval *approval)
+{
+	static OwnerQuery query = {
+		.text = "SELECT d.constraints FROM policy.decisions d "
+		"WHERE d.decision_id OPERATOR(pg_catalog.=) $1 AND d.decided_at OPERATOR(pg_catalog.=) $2",
+		.nargs = 2, .types = {INT8OID, TIMESTAMPTZOID}
+	};
+	Datum		values[2];
+	bool		isnull;
+
+	values[0] = Int64GetDatum(approval->decision_id);
+	values[1] = TimestampTzGetDatum(approval->decided_at);
+	policy_owner_run(&query, values, NULL);
+	if (SPI_processed == 0)
+		return DatumGetJsonbP(candidate->row.values[JOB_CONSTRAINTS]);
+	return DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											&isnull));
+}
+
+/* The verdict's constraints, and below them those of what was approved. */
+static Jsonb *
+bounded_constraints(const Candidate *candidate)
+{
+	const JobApprovals *approvals = &candidate->satisfied.approvals;
+	const PolicyConstraint *merged = NULL;
+
+	for (int i = 0; i < approvals->count; i++)
+	{
+		if (!approvals->items[i].used)
+			continue;
+		if (merged == NULL)
+			merged = constraint_from_jsonb(candidate->now.verdict.constraints);
+		merged = constraint_merge(merged, constraint_from_jsonb(approved_constraints(candidate,
+																					 &approvals->items[i])));
+	}
+	return merged != NULL ? constraint_to_jsonb(merged) : candidate->now.verdict.constraints;
+}
+
+void
+policy_candidate_decide(Candidate *candidate, const char *source)
+{
+	TimestampTz at = GetCurrentTimestamp();
+	Jsonb	   *constraints = DatumGetJsonbP(candidate->row.values[JOB_CONSTRAINTS]);
+	bool		pushed = false;
+
+	policy_satisfied_init(&candidate->satisfied, candidate->job, candidate->key, at,
+						  policy_attempts_allowed_by(constraints), waited_for(candidate, at));
+	/* What has committed while the row's lock was waited for counts. */
+	if (!IsolationUsesXactSnapshot() && !policy_is_peeking())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	policy_enforce(candidate->job, candidate->invalid, source, &candidate->satisfied.base,
+				   &candidate->now);
+	if (pushed)
+		PopActiveSnapshot();
+	candidate->constraints = candidate->now.verdict.decision == POLICY_DENY ?
+		candidate->now.verdict.constraints : bounded_constraints(candidate);
+	candidate->now.verdict.constraints = candidate->constraints;
+}
+
+static bool
+same_jsonb(Jsonb *a, Jsonb *b)
+{
+	return compareJsonbContainers(&a->root, &b->root) == 0;
+}
+
+static bool
+same_rules(ArrayType * prior, const PolicyVerdict *verdict)
+{
+	Datum	   *items;
+	bool	   *nulls;
+	int			nitems;
+
+	deconstruct_array(prior, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &nitems);
+	if (nitems != verdict->nmatched)
+		return false;
+	for (int i = 0; i < nitems; i++)
+	{
+		text	   *rule = DatumGetTextPP(items[i]);
+		int			len = VARSIZE_ANY_EXHDR(rule);
+
+		if (nulls[i] || len != (int) strlen(verdict->matched[i]->id) ||
+			memcmp(VARDATA_ANY(rule), verdict->matched[i]->id, len) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+policy_candidate_changed(const Candidate *candidate, bool with_snapshot)
+{
+	const PolicyEnforced *now = &candidate->now;
+	char	   *snapshot = now->snapshot != NULL ? text_to_cstring(now->snapshot) : NULL;
+
+	if (!candidate->has_prior ||
+		strcmp(candidate->prior_decision, policy_decision_labels[now->verdict.decision]) != 0 ||
+		!same_rules(candidate->prior_matched, &now->verdict) ||
+		!same_jsonb(candidate->prior_constraints, candidate->constraints))
+		return true;
+	if (!with_snapshot)
+		return false;
+	return snapshot == NULL || candidate->prior_snapshot == NULL ?
+		snapshot != candidate->prior_snapshot : strcmp(snapshot, candidate->prior_snapshot) != 0;
+}
+
+void
+policy_recording_init(Recording *recording)
+{
+	recording->evidence = policy_evidence_batch();
+	recording->approvals = policy_approvals_batch();
+}
+
+void
+policy_recording_write(Recording *recording)
+{
+	row_batch_write(recording->evidence);
+	row_batch_write(recording->approvals);
+}
+
+void
+policy_candidate_record(Candidate *candidate, Recording *recording)
+{
+	PolicyEnforced *now = &candidate->now;
+
+	now->decision_id = policy_next_decision_id();
+	job_hash(now->job, now->hash);
+	policy_record(recording->evidence, now, &candidate->key);
+	candidate->row.values[JOB_DECISION_ID] = Int64GetDatum(now->decision_id);
+	candidate->row.values[JOB_DECIDED_AT] = TimestampTzGetDatum(now->at);
+}
+
+void
+policy_candidate_move(const Candidate *candidate, const char *state)
+{
+	static OwnerQuery query = {
+		.text = "UPDATE policy.jobs SET state = $2, decision_id = $3, decided_at = $4, constraints = $5, "
+		"run_after = $6 WHERE job_id OPERATOR(pg_catalog.=) $1",
+		.nargs = 6, .types = {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID}
+	};
+	bool		waits = strcmp(state, "throttled") == 0;
+	Datum		values[6];
+	char		nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
+
+	values[0] = Int64GetDatum(candidate->job_id);
+	values[1] = CStringGetTextDatum(state);
+	values[2] = candidate->row.values[JOB_DECISION_ID];
+	values[3] = candidate->row.values[JOB_DECIDED_AT];
+	values[4] = JsonbPGetDatum(candidate->constraints);
+	values[5] = waits ? TimestampTzGetDatum(policy_run_after(&candidate->now)) :
+		candidate->row.values[JOB_RUN_AFTER];
+	if (!waits && candidate->row.nulls[JOB_RUN_AFTER])
+		nulls[5] = 'n';
+	policy_owner_run(&query, values, nulls);
+}
+
+static bool
+find_job(OwnerQuery *query, int64 job_id, Candidate *candidate)
+{
+	Datum		value = Int64GetDatum(job_id);
+	Candidates	candidates;
+
+	policy_owner_run(query, &value, NULL);
+	policy_candidates_read(&candidates);
+	if (candidates.count == 0)
+		return false;
+	*candidate = candidates.items[0];
+	return true;
+}
+
+static bool
+lock_job(int64 job_id, Candidate *candidate)
+{
+	static OwnerQuery query = {
+		.text = "SELECT * FROM policy.jobs WHERE job_id OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+		.nargs = 1, .types = {INT8OID}
+	};
+
+	return find_job(&query, job_id, candidate);
+}
+
+bool
+policy_candidate_peek(int64 job_id, Candidate *candidate)
+{
+	static OwnerQuery query = {
+		.text = "SELECT * FROM policy.jobs WHERE job_id OPERATOR(pg_catalog.=) $1",
+		.nargs = 1, .types = {INT8OID}
+	};
+
+	if (!find_job(&query, job_id, candidate))
+		return false;
+	policy_candidate_decide(candidate, POLICY_VERB_PEEK);
+	return true;
+}
+
+/* Whether nobody could decide; raises that, but for maintenance, which comes again. */
+static bool
+nobody_decides(const Candidate *candidate, const char *source)
+{
+	if (candidate->now.policy != NULL)
+		return false;
+	if (strcmp(source, "maintain") == 0)
+		return true;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("no policy can decide job " INT64_FORMAT " now", candidate->job_id),
+			 errdetail("%s.", text_to_cstring(candidate->now.verdict.reason)),
+			 errhint("Nothing was changed. SELECT * FROM policy_status() shows what is active.")));
+	return true;
+}
+
+static void
+sync_approvals(Candidate *candidate, Recording *recording)
+{
+	const JobRow *row = &candidate->row;
+
+	policy_approvals_sync(recording->approvals, &candidate->now, &candidate->key,
+						  policy_satisfied_approvals(&candidate->satisfied),
+						  TextDatumGetCString(row->values[JOB_SUBMITTED_BY]),
+						  row->nulls[JOB_SUBMITTED_VIA] ? NULL :
+						  TextDatumGetCString(row->values[JOB_SUBMITTED_VIA]));
+}
+
+/* Where a decision leads: a refused job stays what it is where it is refused again. */
+static const char *
+settled_state(const Candidate *candidate)
+{
+	const char *state = policy_decision_state(candidate->now.verdict.decision);
+
+	return policy_state_is_refused(candidate->state) && policy_state_is_refused(state) ?
+		candidate->state : state;
+}
+
+/* Whether superseding one of its approvals needs a new decision to point to. */
+static bool
+approvals_fall(Candidate *candidate)
+{
+	JobApprovals *approvals = policy_satisfied_approvals(&candidate->satisfied);
+
+	for (int i = 0; i < approvals->count; i++)
+	{
+		if (policy_approval_falls(&approvals->items[i], &candidate->now))
+			return true;
+	}
+	return policy_approvals_missing(approvals, &candidate->now);
+}
+
+static char *
+settle_locked(Candidate *candidate, const char *source, const char *note)
+{
+	bool		always = strcmp(source, "redecide") == 0;
+	const char *state;
+	Recording	recording;
+
+	if (!policy_state_waits(candidate->state) &&
+		!(always && policy_state_is_refused(candidate->state)))
+		return candidate->state;
+	policy_candidate_decide(candidate, source);
+	if (nobody_decides(candidate, source))
+		return candidate->state;
+	candidate->now.note = note;
+	state = settled_state(candidate);
+	if (!always && strcmp(state, candidate->state) == 0 &&
+		!policy_candidate_changed(candidate, false) && !approvals_fall(candidate))
+		return candidate->state;
+	policy_recording_init(&recording);
+	policy_candidate_record(candidate, &recording);
+	sync_approvals(candidate, &recording);
+	policy_candidate_move(candidate, state);
+	policy_recording_write(&recording);
+	return pstrdup(state);
+}
+
+char *
+policy_settle_job(int64 job_id, const char *source, const char *note)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	OwnerScope	scope;
+	Candidate	candidate;
+	char	   *state = NULL;
+
+	policy_owner_begin(&scope, source);
+	if (lock_job(job_id, &candidate))
+		state = MemoryContextStrdup(caller, settle_locked(&candidate, source, note));
+	policy_owner_end(&scope);
+	return state;
+}
+
+/* policy.settle(job_id bigint, source text, note text) */
+Datum
+policy_settle(PG_FUNCTION_ARGS)
+{
+	char	   *state;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	state = policy_settle_job(PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+							  PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(state));
+}
+
+/* Ends a waiting job as rejected or expired. */
+static void
+refuse_job(int64 job_id, const char *verb, const char *state)
+{
+	static OwnerQuery query = {
+		.text = "UPDATE policy.jobs SET state = $2 WHERE job_id OPERATOR(pg_catalog.=) $1 "
+		"AND state OPERATOR(pg_catalog.=) ANY (CASE WHEN $2 OPERATOR(pg_catalog.=) 'expired' "
+		"THEN ARRAY['awaiting_approval'] ELSE ARRAY['awaiting_approval', 'ready', 'throttled'] END)",
+		.nargs = 2, .types = {INT8OID, TEXTOID}
+	};
+	OwnerScope	scope;
+	Datum		values[2];
+
+	values[0] = Int64GetDatum(job_id);
+	values[1] = CStringGetTextDatum(state);
+	policy_owner_begin(&scope, verb);
+	policy_owner_run(&query, values, NULL);
+	policy_owner_end(&scope);
+}
+
+/* The trigger of policy.approvals. */
+Datum
+policy_approval_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger;
+	TupleDesc	tupdesc;
+	JobApproval old;
+	JobApproval new;
+	int64		job_id;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("policy_approval_changed must be called as a trigger")));
+	trigger = (TriggerData *) fcinfo->context;
+	tupdesc = RelationGetDescr(trigger->tg_relation);
+	policy_approval_from_tuple(trigger->tg_trigtuple, tupdesc, &old);
+	policy_approval_from_tuple(trigger->tg_newtuple, tupdesc, &new);
+	if (old.status == new.status)
+		return PointerGetDatum(NULL);
+	policy_notify(POLICY_CHANNEL_APPROVALS, new.approval_id);
+	/* A verb that is settling a job moves it by itself. */
+	if (policy_verb_current() != NULL || !policy_approval_job(trigger->tg_newtuple, tupdesc, &job_id))
+		return PointerGetDatum(NULL);
+	if (new.status == POLICY_APPROVAL_REJECTED)
+		refuse_job(job_id, "vote", "rejected");
+	else if (new.status == POLICY_APPROVAL_EXPIRED && old.status == POLICY_APPROVAL_PENDING)
+		refuse_job(job_id, "maintain", "expired");
+	else
+		policy_settle_job(job_id, new.status == POLICY_APPROVAL_APPROVED ? "vote" : "maintain", NULL);
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,195 @@
+/*
+ * statement.c
+ *	  What a statement's guard triggers know together.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "dispatch/statement.h"
+#include "store/cache.h"
+
+/* Those that are running: one, and what its triggers run. */
+static GuardStatement *statements = NULL;
+
+static void
+release_statement(void *arg)
+{
+	GuardStatement *statement = arg;
+	GuardStatement **link = &statements;
+	ListCell   *cell;
+
+	while (*link != NULL && *link != statement)
+		link = &(*link)->next;
+	if (*link != NULL)
+		*link = statement->next;
+	foreach(cell, statement->pinned)
+		policy_cache_unpin(lfirst(cell));
+	statement->pinned = NIL;
+}
+
+static GuardStatement *
+begin_statement(MemoryContext key)
+{
+	MemoryContext context = AllocSetContextCreate(key, "policy guard", ALLOCSET_DEFAULT_SIZES);
+	GuardStatement *statement = MemoryContextAllocZero(context, sizeof(GuardStatement));
+
+	statement->key = key;
+	statement->context = context;
+	statement->row_context = AllocSetContextCreate(context, "policy guard row",
+												   ALLOCSET_DEFAULT_SIZES);
+	statement->release.func = release_statement;
+	statement->release.arg = statement;
+	MemoryContextRegisterResetCallback(context, &statement->release);
+	statement->next = statements;
+	statements = statement;
+	return statement;
+}
+
+GuardStatement *
+policy_statement(FunctionCallInfo fcinfo)
+{
+	MemoryContext key = fcinfo->flinfo->fn_mcxt;
+
+	for (GuardStatement *statement = statements; statement != NULL; statement = statement->next)
+	{
+		if (statement->key == key)
+			return statement;
+	}
+	return begin_statement(key);
+}
+
+const PolicyCaller *
+policy_statement_caller(GuardStatement *statement)
+{
+	MemoryContext caller;
+	List	   *roles;
+
+	if (statement->has_caller && policy_caller_is_current(&statement->caller))
+		return &statement->caller;
+	caller = MemoryContextSwitchTo(statement->context);
+	policy_caller_read(&statement->caller);
+	roles = policy_roles_held(strcmp(statement->caller.name, statement->caller.session_name) == 0 ?
+							  statement->caller.session_role : statement->caller.role);
+	statement->identities = policy_bound_identities(roles);
+	statement->has_caller = true;
+	MemoryContextSwitchTo(caller);
+	return &statement->caller;
+}
+
+static void
+pin(GuardStatement *statement, CompiledPolicy *policy)
+{
+	if (policy == NULL ||
+		(statement->pinned != NIL && llast(statement->pinned) == policy))
+		return;
+	statement->pinned = lappend(statement->pinned, policy_cache_pin_again(policy));
+}
+
+static text *
+copy_text(const text *string)
+{
+	text	   *copy;
+
+	if (string == NULL)
+		return NULL;
+	copy = palloc(VARSIZE_ANY(string));
+	memcpy(copy, string, VARSIZE_ANY(string));
+	return copy;
+}
+
+static text *
+copy_snapshot(GuardStatement *statement, const text *snapshot)
+{
+	if (snapshot == NULL || statement->snapshot == NULL ||
+		VARSIZE_ANY(snapshot) != VARSIZE_ANY(statement->snapshot) ||
+		memcmp(snapshot, statement->snapshot, VARSIZE_ANY(snapshot)) != 0)
+		statement->snapshot = copy_text(snapshot);
+	return statement->snapshot;
+}
+
+static const CompiledRule **
+copy_rules(const CompiledRule **rules, int count)
+{
+	const CompiledRule **copy;
+
+	if (count == 0)
+		return NULL;
+	copy = palloc(sizeof(CompiledRule *) * count);
+	memcpy(copy, rules, sizeof(CompiledRule *) * count);
+	return copy;
+}
+
+static Decided *
+next_entry(GuardStatement *statement)
+{
+	if (statement->ndecided == statement->capacity)
+	{
+		statement->capacity = Max(16, statement->capacity * 2);
+		statement->decided = statement->decided == NULL ?
+			palloc(sizeof(Decided) * statement->capacity) :
+			repalloc_huge(statement->decided, sizeof(Decided) * statement->capacity);
+	}
+	return &statement->decided[statement->ndecided++];
+}
+
+void
+policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
+					  uint64 content, bool is_given, Jsonb *given)
+{
+	MemoryContext caller = MemoryContextSwitchTo(statement->context);
+	Decided    *decided = next_entry(statement);
+	const PolicyVerdict *verdict = &enforced->verdict;
+
+	memset(decided, 0, sizeof(Decided));
+	pin(statement, enforced->policy);
+	decided->decision_id = enforced->decision_id;
+	decided->at = enforced->at;
+	decided->source = enforced->source;
+	decided->content = content;
+	decided->verdict = *verdict;
+	if (verdict->winner == NULL)
+		decided->verdict.reason = copy_text(verdict->reason);
+	decided->verdict.constraints = (Jsonb *) copy_text((text *) verdict->constraints);
+	decided->verdict.matched = copy_rules(verdict->matched, verdict->nmatched);
+	decided->verdict.monitored = copy_rules(verdict->monitored, verdict->nmonitored);
+	decided->policy = enforced->policy;
+	decided->snapshot = copy_snapshot(statement, enforced->snapshot);
+	decided->release_id = enforced->release_id;
+	decided->unavailable = enforced->unavailable;
+	decided->is_given = is_given;
+	decided->given = (Jsonb *) copy_text((text *) given);
+	decided->tenant_id = copy_text(enforced->tenant_id);
+	decided->actor_id = copy_text(enforced->actor_id);
+	decided->topic = copy_text(enforced->topic);
+	MemoryContextSwitchTo(caller);
+}
+
+Decided *
+policy_statement_find(GuardStatement *statement, int64 decision_id)
+{
+	int			low = 0;
+	int			high = statement->ndecided - 1;
+
+	if (statement->next_decided < statement->ndecided &&
+		statement->decided[statement->next_decided].decision_id == decision_id)
+		return &statement->decided[statement->next_decided++];
+	/* Ids count up, and so they are sorted. */
+	while (low <= high)
+	{
+		int			middle = low + (high - low) / 2;
+		int64		id = statement->decided[middle].decision_id;
+
+		if (id == decision_id)
+		{
+			statement->next_decided = middle + 1;
+			return &statement->decided[middle];
+		}
+		if (id < decision_id)
+			low = middle + 1;
+		else
+			high = middle - 1;
+	}
+	return NULL;
+}

@@ -1,0 +1,71 @@
+/*
+ * statement.h
+ *	  What a statement's guard triggers know together.
+ *
+ * A statement is known by the memory context in which the executor keeps its
+ * triggers' call information: the same one for BEFORE and AFTER, for rows and for
+ * the statement.  What is kept for it goes with that context.
+ */
+#ifndef POLICY_STATEMENT_H
+#define POLICY_STATEMENT_H
+
+#include "fmgr.h"
+
+#include "dispatch/caller.h"
+#include "dispatch/decision.h"
+#include "dispatch/row_writer.h"
+
+/* What BEFORE decided of a row, for AFTER to record. */
+typedef struct Decided
+{
+	int64		decision_id;
+	TimestampTz at;
+	const char *source;
+	uint64		content;		/* a hash of the job's bytes */
+	PolicyVerdict verdict;
+	CompiledPolicy *policy;		/* pinned by the statement */
+	text	   *snapshot;
+	int64		release_id;
+	bool		unavailable;
+	bool		is_given;		/* evidence has what was given, not the row's
+								 * job */
+	Jsonb	   *given;
+	text	   *tenant_id;
+	text	   *actor_id;
+	text	   *topic;
+} Decided;
+
+typedef struct GuardStatement
+{
+	struct GuardStatement *next;
+	MemoryContext key;			/* the executor's */
+	MemoryContext context;		/* a child of it: everything below */
+	MemoryContext row_context;	/* reset for each row */
+	MemoryContextCallback release;
+	bool		has_caller;
+	PolicyCaller caller;
+	List	   *identities;		/* bound to the caller */
+	Decided    *decided;
+	int			ndecided;
+	int			capacity;
+	int			next_decided;	/* where the next one to be recorded is likely */
+	List	   *pinned;			/* policies that verdicts point into */
+	text	   *snapshot;		/* the last one's, shared */
+	RowBatch   *evidence;
+	RowBatch   *approvals;
+} GuardStatement;
+
+/* The statement of a trigger's call. */
+extern GuardStatement *policy_statement(FunctionCallInfo fcinfo);
+
+/* Who calls, read once and again where that changes. */
+extern const PolicyCaller *policy_statement_caller(GuardStatement *statement);
+
+/* Keeps a decision, copying what would not live long enough. */
+extern void policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
+								  uint64 content, bool is_given, Jsonb *given);
+
+/* The decision of that id, NULL where this statement did not make it. */
+extern Decided *policy_statement_find(GuardStatement *statement, int64 decision_id);
+
+#endif							/* POLICY_STATEMENT_H */

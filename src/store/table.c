@@ -1,0 +1,61 @@
+/*
+ * table.c
+ *	  The extension's own tables, found by name.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "utils/lsyscache.h"
+#include "utils/relcache.h"
+
+#include "store/table.h"
+
+Oid
+policy_relation_oid(const char *name)
+{
+	Oid			schema = get_namespace_oid(POLICY_SCHEMA, false);
+	Oid			relid = get_relname_relid(name, schema);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", POLICY_SCHEMA, name),
+				 errhint("Create the extension policy_engine in this database.")));
+	return relid;
+}
+
+Relation
+policy_table_open(const char *name)
+{
+	return table_open(policy_relation_oid(name), AccessShareLock);
+}
+
+Relation
+policy_primary_key_open(Relation relation)
+{
+	Oid			index;
+
+	RelationGetIndexList(relation);
+	index = relation->rd_pkindex;
+	if (!OidIsValid(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" has lost its primary key", POLICY_SCHEMA,
+						RelationGetRelationName(relation))));
+	return index_open(index, AccessShareLock);
+}
+
+Relation
+policy_index_open(const char *name)
+{
+	return index_open(policy_relation_oid(name), AccessShareLock);
+}
+
+void
+policy_table_close(Relation relation, Relation index)
+{
+	index_close(index, NoLock);
+	table_close(relation, NoLock);
+}

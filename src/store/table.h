@@ -1,0 +1,27 @@
+/*
+ * table.h
+ *	  The extension's own tables, found by name and read by index without SPI.
+ */
+#ifndef POLICY_TABLE_H
+#define POLICY_TABLE_H
+
+#include "utils/rel.h"
+
+#define POLICY_SCHEMA "policy"
+
+/* The oid of a relation of the schema policy; raises undefined_table. */
+extern Oid	policy_relation_oid(const char *name);
+
+/* Opens a table in AccessShareLock, kept until the transaction ends. */
+extern Relation policy_table_open(const char *name);
+
+/* Its primary key, likewise. */
+extern Relation policy_primary_key_open(Relation relation);
+
+/* An index by name, likewise. */
+extern Relation policy_index_open(const char *name);
+
+/* Closes a table and an index of it; the locks stay, as a query's would. */
+extern void policy_table_close(Relation relation, Relation index);
+
+#endif							/* POLICY_TABLE_H */
