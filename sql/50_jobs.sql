@@ -15,6 +15,13 @@ CREATE FUNCTION policy.tenant_key(tenant_id text, extra jsonb) RETURNS text
 COMMENT ON FUNCTION policy.tenant_key(text, jsonb) IS
 	'The tenant of a row of policy.jobs as policies compare it: normalised, "default" where there is none.';
 
+CREATE FUNCTION policy.idempotency_hash(tenant_id text, extra jsonb, idempotency_key text)
+	RETURNS bytea
+	AS 'MODULE_PATHNAME', 'policy_idempotency_hash'
+	LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION policy.idempotency_hash(text, jsonb, text) IS
+	'What is unique of a key in its tenant: SHA-256 of the tenant''s length, the tenant as policies compare it, and the key byte for byte. So neither can be too long for an index.';
+
 -- src/dispatch/job_row.h knows the columns by number.
 CREATE TABLE policy.jobs (
 	job_id bigint NOT NULL,
@@ -55,7 +62,7 @@ CREATE TABLE policy.jobs (
 		 'timed_out', 'denied', 'rejected', 'expired', 'cancelled'))
 );
 CREATE UNIQUE INDEX jobs_idempotency_key ON policy.jobs
-	((policy.tenant_key(tenant_id, extra)), idempotency_key)
+	((policy.idempotency_hash(tenant_id, extra, idempotency_key)))
 	WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_queue ON policy.jobs
 	((coalesce(run_after, submitted_at)), job_id)

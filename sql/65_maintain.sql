@@ -79,7 +79,7 @@ BEGIN
 			UPDATE policy.approvals a SET status = 'expired', resolved_at = clock_timestamp()
 				WHERE a.approval_id = late.approval_id AND a.status = 'pending'
 					AND a.expires_at <= clock_timestamp();
-			done := done + 1;
+			done := done + FOUND::integer;
 		END IF;
 	END LOOP;
 	RETURN done;

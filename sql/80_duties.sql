@@ -37,7 +37,7 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('submit', 'EXECUTE', 'FUNCTION @extschema@.policy_cancel(bigint, text)'),
 		('submit', 'SELECT, INSERT, UPDATE (tenant_id, topic, capability, pack_id, actor_id, actor_type, idempotency_key, secrets_present, risk_tags, requires, actor_roles, labels, mcp, payload, extra)',
 			'TABLE policy.jobs'),
-		('submit', 'EXECUTE', 'FUNCTION policy.tenant_key(text, jsonb)'),
+		('submit', 'EXECUTE', 'FUNCTION policy.idempotency_hash(text, jsonb, text)'),
 		('work', 'EXECUTE', 'FUNCTION @extschema@.policy_claim(text, integer, text[])'),
 		('work', 'EXECUTE', 'FUNCTION @extschema@.policy_heartbeat(bigint, uuid)'),
 		('work', 'EXECUTE', 'FUNCTION @extschema@.policy_complete(bigint, uuid, jsonb)'),

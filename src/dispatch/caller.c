@@ -171,6 +171,16 @@ policy_caller_read(PolicyCaller *caller)
 	caller->via = caller->name == caller->role_name ? caller->session_name : caller->role_name;
 }
 
+List *
+policy_caller_roles(const PolicyCaller *caller)
+{
+	List	   *roles = policy_roles_held(caller->role);
+
+	if (caller->name == caller->role_name)
+		return roles;
+	return list_concat_unique_oid(policy_roles_held(caller->session_role), roles);
+}
+
 bool
 policy_caller_is_current(const PolicyCaller *caller)
 {

@@ -34,6 +34,12 @@ extern bool policy_caller_is_current(const PolicyCaller *caller);
  */
 extern List * policy_roles_held(Oid member);
 
+/*
+ * The roles that who calls holds: those of the login and of the role that is set,
+ * whose rights it uses; for a proxy those of the role alone.
+ */
+extern List * policy_caller_roles(const PolicyCaller *caller);
+
 /* Whether policy_grant gave the duty to one of these roles. */
 extern bool policy_duty_held(List * roles, const char *duty);
 

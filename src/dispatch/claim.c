@@ -233,6 +233,12 @@ start_jobs(Claim *claim, Candidate **starting, int count)
 	for (uint64 i = 0; i < SPI_processed; i++)
 		tuplestore_puttuple(claim->rows, SPI_tuptable->vals[i]);
 	claim->wanted -= (int) SPI_processed;
+
+	/*
+	 * A trigger that keeps rows from being updated must not make this
+	 * endless.
+	 */
+	claim->stopped = claim->stopped || (int) SPI_processed < count;
 }
 
 /* Claims from one batch; returns how many jobs that had. */

@@ -120,8 +120,11 @@ tell_submission(PolicySubmission *submission, const JobRow *row, Jsonb *job)
 	MemoryContext caller = MemoryContextSwitchTo(submission->context);
 
 	job_hash(job, submission->hash);
-	submission->tenant = job_tenant_key(!row->nulls[JOB_TENANT_ID], row->values[JOB_TENANT_ID],
-										!row->nulls[JOB_EXTRA], row->values[JOB_EXTRA]);
+	if (!row->nulls[JOB_IDEMPOTENCY_KEY])
+		submission->key_hash =
+			job_idempotency_hash(job_tenant_key(!row->nulls[JOB_TENANT_ID], row->values[JOB_TENANT_ID],
+												!row->nulls[JOB_EXTRA], row->values[JOB_EXTRA]),
+								 DatumGetTextPP(row->values[JOB_IDEMPOTENCY_KEY]));
 	MemoryContextSwitchTo(caller);
 }
 
@@ -253,8 +256,7 @@ check_may_change(Relation relation, const PolicyCaller *caller, const JobRow *ol
 
 	if (strcmp(submitted_by, caller->name) == 0 ||
 		policy_caller_owns(RelationGetRelid(relation)) ||
-		policy_duty_held(policy_roles_held(strcmp(caller->name, caller->session_name) == 0 ?
-										   caller->session_role : caller->role), "operate"))
+		policy_duty_held(policy_caller_roles(caller), "operate"))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -242,6 +242,22 @@ job_tenant_key(bool has_tenant, Datum tenant, bool has_extra, Datum extra)
 	return key != NULL ? key : cstring_to_text("default");
 }
 
+bytea *
+job_idempotency_hash(const text *tenant, const text *key)
+{
+	StringInfoData buffer;
+	bytea	   *hash = palloc(VARHDRSZ + POLICY_DIGEST_LENGTH);
+
+	initStringInfo(&buffer);
+	appendStringInfo(&buffer, "%d:", (int) VARSIZE_ANY_EXHDR(tenant));
+	appendBinaryStringInfo(&buffer, VARDATA_ANY(tenant), VARSIZE_ANY_EXHDR(tenant));
+	appendBinaryStringInfo(&buffer, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+	SET_VARSIZE(hash, VARHDRSZ + POLICY_DIGEST_LENGTH);
+	policy_digest(buffer.data, buffer.len, (uint8 *) VARDATA(hash));
+	pfree(buffer.data);
+	return hash;
+}
+
 void
 job_hash(Jsonb *job, uint8 *hash)
 {

@@ -100,6 +100,9 @@ extern bool job_row_same_content(const JobRow *a, const JobRow *b);
 /* The tenant that an idempotency key is unique in: normalised, or "default". */
 extern text *job_tenant_key(bool has_tenant, Datum tenant, bool has_extra, Datum extra);
 
+/* What is unique of a key in its tenant: sql/50_jobs.sql says what it hashes. */
+extern bytea *job_idempotency_hash(const text *tenant, const text *key);
+
 /* SHA-256 of the canonical jsonb text. */
 extern void job_hash(Jsonb *job, uint8 *hash);
 

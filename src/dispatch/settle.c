@@ -285,6 +285,11 @@ policy_candidate_move(const Candidate *candidate, const char *state)
 	if (!waits && candidate->row.nulls[JOB_RUN_AFTER])
 		nulls[5] = 'n';
 	policy_owner_run(&query, values, nulls);
+	if (SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("job " INT64_FORMAT " could not be moved to %s", candidate->job_id, state),
+				 errhint("A trigger of policy.jobs keeps its row from being updated.")));
 }
 
 static bool

@@ -64,15 +64,12 @@ const PolicyCaller *
 policy_statement_caller(GuardStatement *statement)
 {
 	MemoryContext caller;
-	List	   *roles;
 
 	if (statement->has_caller && policy_caller_is_current(&statement->caller))
 		return &statement->caller;
 	caller = MemoryContextSwitchTo(statement->context);
 	policy_caller_read(&statement->caller);
-	roles = policy_roles_held(strcmp(statement->caller.name, statement->caller.session_name) == 0 ?
-							  statement->caller.session_role : statement->caller.role);
-	statement->identities = policy_bound_identities(roles);
+	statement->identities = policy_bound_identities(policy_caller_roles(&statement->caller));
 	statement->has_caller = true;
 	MemoryContextSwitchTo(caller);
 	return &statement->caller;

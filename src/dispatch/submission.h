@@ -16,7 +16,8 @@ typedef struct PolicySubmission
 	Jsonb	   *given;			/* then, what was given; NULL for a NULL */
 	MemoryContext context;		/* for what the guard sets: */
 	uint8		hash[POLICY_DIGEST_LENGTH]; /* the job's */
-	text	   *tenant;			/* its tenant, as the idempotency key has it */
+	bytea	   *key_hash;		/* its idempotency key's, NULL where it has
+								 * none */
 } PolicySubmission;
 
 /* The one that is being inserted; NULL outside of policy_submit. */

@@ -23,6 +23,7 @@
 
 PG_FUNCTION_INFO_V1(policy_submit);
 PG_FUNCTION_INFO_V1(policy_tenant_key);
+PG_FUNCTION_INFO_V1(policy_idempotency_hash);
 PG_FUNCTION_INFO_V1(policy_job);
 PG_FUNCTION_INFO_V1(policy_job_hash);
 
@@ -36,9 +37,9 @@ static OwnerQuery insert_query = {
 };
 
 static OwnerQuery same_key_query = {
-	.text = "SELECT * FROM policy.jobs WHERE policy.tenant_key(tenant_id, extra) OPERATOR(pg_catalog.=) $1 "
-	"AND idempotency_key OPERATOR(pg_catalog.=) $2",
-	.nargs = 2, .types = {TEXTOID, TEXTOID}
+	.text = "SELECT * FROM policy.jobs WHERE idempotency_key IS NOT NULL "
+	"AND policy.idempotency_hash(tenant_id, extra, idempotency_key) OPERATOR(pg_catalog.=) $1",
+	.nargs = 1, .types = {BYTEAOID}
 };
 
 /* A job's object on its way into columns. */
@@ -321,14 +322,12 @@ report_conflict(const char *key, int64 job_id)
 static bool
 find_same_key(const JobRow *row, const PolicySubmission *submission)
 {
-	Datum		values[2];
+	Datum		value = PointerGetDatum(submission->key_hash);
 	JobRow		found;
 	const char *invalid;
 	uint8		hash[POLICY_DIGEST_LENGTH];
 
-	values[0] = PointerGetDatum(submission->tenant);
-	values[1] = row->values[JOB_IDEMPOTENCY_KEY];
-	policy_owner_run(&same_key_query, values, NULL);
+	policy_owner_run(&same_key_query, &value, NULL);
 	if (SPI_processed == 0)
 		return false;
 	job_row_read(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, &found);
@@ -407,6 +406,17 @@ policy_tenant_key(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(job_tenant_key(!PG_ARGISNULL(0), PG_GETARG_DATUM(0),
 									!PG_ARGISNULL(1), PG_GETARG_DATUM(1)));
+}
+
+/* policy.idempotency_hash(tenant_id text, extra jsonb, idempotency_key text) */
+Datum
+policy_idempotency_hash(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(job_idempotency_hash(job_tenant_key(!PG_ARGISNULL(0), PG_GETARG_DATUM(0),
+														  !PG_ARGISNULL(1), PG_GETARG_DATUM(1)),
+										   PG_GETARG_TEXT_PP(2)));
 }
 
 /* policy.job(job policy.jobs) */

@@ -57,6 +57,7 @@ INSERT INTO expected VALUES
 	('policy.require_snapshot(text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.fail_mode()', 'text', 's', 's', false, false, NULL),
 	('policy.tenant_key(text,jsonb)', 'text', 'i', 's', false, false, NULL),
+	('policy.idempotency_hash(text,jsonb,text)', 'bytea', 'i', 's', false, false, NULL),
 	('policy.transitions()', 'SETOF record', 'i', 's', false, false, NULL),
 	('policy.guard_insert()', 'trigger', 'v', 'u', false, false, NULL),
 	('policy.guard_update()', 'trigger', 'v', 'u', false, false, NULL),
