@@ -218,6 +218,26 @@ COMMENT ON FUNCTION policy_revoke(text, text) IS
 -- Status
 --
 
+CREATE FUNCTION policy.expected_triggers(OUT relation regclass, OUT name text, OUT enabled text)
+	RETURNS SETOF record
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT 'policy.jobs'::regclass, g, 'O'
+	FROM unnest(ARRAY['zz_guard_insert', 'zz_guard_update', 'guard_record', 'guard_delete',
+		'guard_flush']) g
+	UNION ALL VALUES ('policy.approvals'::regclass, 'approval_changed', 'O'),
+		('policy.releases'::regclass, 'release_made', 'A')
+	UNION ALL
+	SELECT r.relation, g, 'A'
+	FROM (VALUES ('policy.snapshots'::regclass), ('policy.releases'::regclass),
+			('policy.seals'::regclass)
+		UNION ALL SELECT p.relid FROM pg_partition_tree('policy.decisions'::regclass) p) r(relation)
+		CROSS JOIN unnest(ARRAY['refuse_change', 'refuse_truncate']) g
+$$;
+COMMENT ON FUNCTION policy.expected_triggers() IS
+	'The triggers that the extension rests on, and how each is enabled (pg_trigger.tgenabled).';
+
 CREATE FUNCTION policy_status(
 	OUT snapshot text, OUT release_id bigint, OUT since timestamptz, OUT fail_mode text,
 	OUT ready bigint, OUT awaiting_approval bigint, OUT throttled bigint, OUT running bigint,
@@ -240,15 +260,12 @@ CREATE FUNCTION policy_status(
 				FROM policy.duties u
 				WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = u.role)
 				HAVING count(*) > 0),
-			CASE WHEN EXISTS (SELECT FROM pg_trigger t
-					WHERE t.tgrelid IN ('policy.jobs'::regclass, 'policy.approvals'::regclass,
-							'policy.decisions'::regclass, 'policy.releases'::regclass,
-							'policy.snapshots'::regclass, 'policy.seals'::regclass)
-						AND t.tgenabled = 'D')
-				OR (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = 'policy.jobs'::regclass
-					AND t.tgname IN ('zz_guard_insert', 'zz_guard_update', 'guard_record', 'guard_delete',
-						'guard_flush')) < 5
-				THEN 'a trigger of the extension is disabled or gone: jobs may pass undecided or unrecorded' END
+			(SELECT format('triggers of the extension are disabled or gone: %s; jobs may pass undecided, evidence be changed',
+					string_agg(e.relation::text || '.' || e.name, ', ' ORDER BY e.relation::text, e.name))
+				FROM policy.expected_triggers() e
+				WHERE NOT EXISTS (SELECT FROM pg_trigger t
+					WHERE t.tgrelid = e.relation AND t.tgname = e.name AND t.tgenabled = e.enabled::"char")
+				HAVING count(*) > 0)
 		], NULL)
 	FROM (SELECT policy.fail_mode() AS fail_mode) m
 		LEFT JOIN policy.active a ON true

@@ -26,6 +26,7 @@
 #include "dispatch/transitions.h"
 #include "dispatch/verb.h"
 #include "errors.h"
+#include "language/normalize.h"
 #include "store/notify.h"
 #include "store/table.h"
 
@@ -101,13 +102,31 @@ set_submitted(JobRow *row, const PolicyCaller *caller, TimestampTz at)
 	set_datum(row, JOB_SUBMITTED_AT, TimestampTzGetDatum(at));
 }
 
+/* A key that is empty once normalised is none. */
+static void
+drop_blank_key(JobRow *row)
+{
+	text	   *key;
+	const char *normal;
+	int			len;
+
+	if (row->nulls[JOB_IDEMPOTENCY_KEY])
+		return;
+	key = DatumGetTextPP(row->values[JOB_IDEMPOTENCY_KEY]);
+	if (policy_normalize(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), POLICY_TRIM, &normal, &len) &&
+		len == 0)
+		row->nulls[JOB_IDEMPOTENCY_KEY] = true;
+}
+
 /* The job of a row, with the identity that is bound to its submitter. */
 static Jsonb *
 stamped_job(GuardStatement *statement, JobRow *row, const char **invalid)
 {
 	const char *contradiction = policy_stamp_identity(row, statement->identities);
-	Jsonb	   *job = job_row_object(row, invalid);
+	Jsonb	   *job;
 
+	drop_blank_key(row);
+	job = job_row_object(row, invalid);
 	if (*invalid == NULL)
 		*invalid = contradiction;
 	return job;

@@ -100,6 +100,7 @@ INSERT INTO expected VALUES
 	('policy.duty_rights()', 'SETOF record', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_identity(text,jsonb)', 'void', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_duty(text,text)', 'void', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.expected_triggers()', 'SETOF record', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.give_rights(text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp');
 CREATE TEMP VIEW found AS
 	SELECT p.oid::regprocedure::text AS function, pg_get_function_result(p.oid) AS result,
