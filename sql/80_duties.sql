@@ -260,7 +260,7 @@ CREATE FUNCTION policy_status(
 				FROM policy.duties u
 				WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = u.role)
 				HAVING count(*) > 0),
-			(SELECT format('triggers of the extension are disabled or gone: %s; jobs may pass undecided, evidence be changed',
+			(SELECT format('a trigger of the extension is disabled or gone: %s; jobs may pass undecided, or evidence be changed',
 					string_agg(e.relation::text || '.' || e.name, ', ' ORDER BY e.relation::text, e.name))
 				FROM policy.expected_triggers() e
 				WHERE NOT EXISTS (SELECT FROM pg_trigger t
