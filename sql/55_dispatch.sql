@@ -263,11 +263,15 @@ CREATE FUNCTION policy.approver(asked policy.approvals) RETURNS text
 DECLARE
 	who text := (policy.caller()).name;
 BEGIN
-	IF NOT asked.allow_self AND (who = asked.requested_by OR who = asked.requested_via) THEN
+	-- Who changed the job since asks as much as who submitted it.
+	IF NOT asked.allow_self AND (who = asked.requested_by OR who = asked.requested_via
+		OR EXISTS (SELECT FROM policy.decisions d
+			WHERE d.job_key = asked.job_key AND d.job_table = asked.job_table
+				AND d.source IN ('submit', 'update') AND who IN (d.role, d.session_role))) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PE009',
 			MESSAGE = format('%I asked for approval %s and cannot vote on it', who, asked.approval_id),
-			DETAIL = 'The rule does not allow who asks to approve.',
+			DETAIL = 'The rule does not allow who submitted or changed the job to approve it.',
 			HINT = 'Somebody else has to vote.';
 	END IF;
 	IF cardinality(asked.approvers) > 0 AND NOT EXISTS (

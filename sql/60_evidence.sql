@@ -170,9 +170,16 @@ $$;
 COMMENT ON FUNCTION policy.seal_hash(policy.seals) IS
 	'What a seal''s hash must be: SHA-256 of its other columns'' text, the leaves by their root.';
 
+CREATE FUNCTION policy.next_xid() RETURNS xid8
+	AS 'MODULE_PATHNAME', 'policy_next_xid'
+	LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION policy.next_xid() IS
+	'The id that the next transaction will get: every one that was given out is before it.';
+
 -- Every writer takes its transaction id before a decision's.  So the ids that were
 -- given out when the horizon was taken belong to transactions before horizon_xid,
--- and are complete once those have ended.
+-- and are complete once those have ended.  A snapshot knows of no transaction from
+-- its xmax on: all of those are still running, but for our own.
 CREATE FUNCTION policy.sealable_through() RETURNS bigint
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
@@ -180,24 +187,27 @@ CREATE FUNCTION policy.sealable_through() RETURNS bigint
 DECLARE
 	known policy.maintenance;
 	last_id bigint;
-	now_seen pg_snapshot;
+	next_xid xid8;
+	seen pg_snapshot;
 	through bigint;
 BEGIN
 	SELECT m.* INTO known FROM policy.maintenance m FOR UPDATE;
 	SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last_id
 		FROM policy.decision_id_seq s;
-	now_seen := pg_current_snapshot();
-	IF NOT EXISTS (SELECT FROM pg_snapshot_xip(now_seen)) THEN
+	next_xid := policy.next_xid();
+	seen := pg_current_snapshot();
+	IF NOT EXISTS (SELECT FROM pg_snapshot_xip(seen))
+		AND (next_xid <= pg_snapshot_xmax(seen)
+			OR (pg_current_xact_id() = pg_snapshot_xmax(seen)
+				AND next_xid::text::numeric = pg_snapshot_xmax(seen)::text::numeric + 1)) THEN
 		RETURN last_id;
 	END IF;
-	IF known.horizon_xid <= pg_snapshot_xmax(now_seen) AND NOT EXISTS (
-		SELECT FROM pg_snapshot_xip(now_seen) x WHERE x < known.horizon_xid) THEN
+	IF known.horizon_xid <= pg_snapshot_xmax(seen) AND NOT EXISTS (
+		SELECT FROM pg_snapshot_xip(seen) x WHERE x < known.horizon_xid) THEN
 		through := known.horizon_id;
 	END IF;
-	IF through IS NOT NULL OR known.horizon_xid IS NULL
-		OR known.horizon_xid > pg_snapshot_xmax(now_seen) THEN
-		UPDATE policy.maintenance m
-			SET horizon_id = last_id, horizon_xid = pg_snapshot_xmax(now_seen);
+	IF through IS NOT NULL OR known.horizon_xid IS NULL OR known.horizon_xid > next_xid THEN
+		UPDATE policy.maintenance m SET horizon_id = last_id, horizon_xid = next_xid;
 	END IF;
 	RETURN through;
 END

@@ -5,11 +5,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/typcache.h"
+#include "utils/xid8.h"
 
 #include "dispatch/dispatch.h"
 #include "dispatch/owner_query.h"
@@ -21,10 +23,18 @@
 #include "language/document.h"
 #include "language/normalize.h"
 
+PG_FUNCTION_INFO_V1(policy_next_xid);
 PG_FUNCTION_INFO_V1(policy_normalized);
 PG_FUNCTION_INFO_V1(policy_topic_matches);
 PG_FUNCTION_INFO_V1(policy_merkle_root);
 PG_FUNCTION_INFO_V1(policy_approval_outlook);
+
+/* policy.next_xid() */
+Datum
+policy_next_xid(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FULLTRANSACTIONID(ReadNextFullTransactionId());
+}
 
 void
 policy_dispatch_init(void)
@@ -77,7 +87,7 @@ compile_topic(Datum pattern, bool isnull, Glob *glob)
 				 diags.count > 0 && diags.items[0].hint != NULL ?
 				 errhint("%s", diags.items[0].hint) :
 				 errhint("Patterns are those of a policy: job.pay.*")));
-	glob_compile(parsed, glob);
+	glob_compile(parsed, NULL, glob);
 }
 
 static TopicPatterns *

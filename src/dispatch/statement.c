@@ -146,7 +146,7 @@ policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
 	decided->source = enforced->source;
 	decided->content = content;
 	decided->verdict = *verdict;
-	if (verdict->winner == NULL)
+	if (verdict->winner == NULL || verdict->winner->reason == NULL)
 		decided->verdict.reason = copy_text(verdict->reason);
 	decided->verdict.constraints = (Jsonb *) copy_text((text *) verdict->constraints);
 	decided->verdict.matched = copy_rules(verdict->matched, verdict->nmatched);

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -11,13 +12,24 @@
 #include "engine/edit.h"
 #include "engine/rule_index.h"
 
-static void
-compile_globs(const PolicyPatternList *patterns, GlobList *list)
+/* What a compilation needs besides its input. */
+typedef struct Compilation
 {
-	list->count = patterns->count;
-	list->globs = patterns->count > 0 ? palloc0(sizeof(Glob) * patterns->count) : NULL;
+	CompiledPolicy *policy;
+	PolicyArena arena;
+	Jsonb	   *defaults_alone; /* of a rule without constraints */
+	Jsonb	  **alone;			/* what rules were given, by its hash, to
+								 * share */
+	uint32		alone_mask;
+	uint32		nalone;
+} Compilation;
+
+static Glob *
+compile_globs(Compilation *compilation, const PolicyPatternList *patterns, Glob *globs)
+{
 	for (int i = 0; i < patterns->count; i++)
-		glob_compile(patterns->items[i], &list->globs[i]);
+		glob_compile(patterns->items[i], &compilation->arena, globs++);
+	return globs;
 }
 
 static int
@@ -27,66 +39,101 @@ patterns_in(const PolicyCondition *condition)
 }
 
 static void
-compile_labels(const PolicyMatch *match, CompiledMatch *compiled)
+compile_lists(Compilation *compilation, const PolicyCondition *condition, GlobLists *lists)
 {
+	int			count = patterns_in(condition);
+	Glob	   *next;
+
+	if (count == 0)
+		return;
+	lists->globs = policy_arena_alloc(&compilation->arena, sizeof(Glob) * count);
+	lists->nany = condition->any.count;
+	lists->nall = condition->all.count;
+	lists->nnone = condition->none.count;
+	next = compile_globs(compilation, &condition->any, lists->globs);
+	next = compile_globs(compilation, &condition->all, next);
+	compile_globs(compilation, &condition->none, next);
+}
+
+static void
+compile_labels(Compilation *compilation, const PolicyMatch *match, CompiledMatch *compiled)
+{
+	if (match->nlabels == 0)
+		return;
 	compiled->nlabels = match->nlabels;
-	compiled->labels = palloc0(sizeof(CompiledLabel) * Max(match->nlabels, 1));
+	compiled->labels = policy_arena_alloc(&compilation->arena,
+										  sizeof(CompiledLabel) * match->nlabels);
 	for (int i = 0; i < match->nlabels; i++)
 	{
 		const PolicyLabelCondition *from = &match->labels[i];
 		CompiledLabel *to = &compiled->labels[i];
 
-		to->name = pnstrdup(from->name, from->namelen);
+		to->name = policy_arena_string(&compilation->arena, from->name, from->namelen);
 		to->len = from->namelen;
 		to->present = patterns_in(&from->condition) == 0;
-		compile_globs(&from->condition.any, &to->any);
-		compile_globs(&from->condition.all, &to->all);
-		compile_globs(&from->condition.none, &to->none);
+		compile_lists(compilation, &from->condition, &to->lists);
 	}
 }
 
 static void
-compile_match(const PolicyMatch *match, CompiledMatch *compiled)
+compile_conditions(Compilation *compilation, const PolicyMatch *match, CompiledMatch *compiled)
 {
 	int			count = 0;
 
 	for (int field = 0; field < POLICY_NFIELDS; field++)
 		count += patterns_in(&match->fields[field]) > 0;
-	compiled->conditions = palloc0(sizeof(CompiledCondition) * Max(count, 1));
+	if (count == 0)
+		return;
+	compiled->conditions = policy_arena_alloc(&compilation->arena,
+											  sizeof(CompiledCondition) * count);
 	for (int field = 0; field < POLICY_NFIELDS; field++)
 	{
-		const PolicyCondition *from = &match->fields[field];
-		CompiledCondition *to = &compiled->conditions[compiled->nconditions];
+		CompiledCondition *to;
 
-		if (patterns_in(from) == 0)
+		if (patterns_in(&match->fields[field]) == 0)
 			continue;
+		to = &compiled->conditions[compiled->nconditions++];
 		to->field = field;
-		compile_globs(&from->any, &to->any);
-		compile_globs(&from->all, &to->all);
-		compile_globs(&from->none, &to->none);
-		compiled->nconditions++;
-	}
-	compile_labels(match, compiled);
-	compiled->has_secrets_present = match->has_secrets_present;
-	compiled->secrets_present = match->secrets_present;
-	if (match->when != NULL)
-	{
-		compiled->when = policy_predicate_compile(match->when);
-		compiled->lax = match->lax;
-		compiled->null_places = policy_paths_copy(&match->null_places);
+		compile_lists(compilation, &match->fields[field], &to->lists);
 	}
 }
 
 static void
-compile_exceptions(const PolicyRule *rule, CompiledRule *compiled)
+compile_match(Compilation *compilation, const PolicyMatch *match, CompiledMatch *compiled)
 {
+	compile_conditions(compilation, match, compiled);
+	compile_labels(compilation, match, compiled);
+	compiled->has_secrets_present = match->has_secrets_present;
+	compiled->secrets_present = match->secrets_present;
+	if (match->when == NULL)
+		return;
+	compiled->when = policy_predicate_compile(match->when);
+	compiled->lax = match->lax;
+	if (match->null_places.count > 0)
+	{
+		PolicyPathList *places = policy_arena_alloc(&compilation->arena, sizeof(PolicyPathList));
+
+		*places = policy_paths_copy(&match->null_places);
+		compiled->null_places = places;
+	}
+}
+
+static void
+compile_exceptions(Compilation *compilation, const PolicyRule *rule, CompiledRule *compiled)
+{
+	if (rule->nexceptions == 0)
+		return;
 	compiled->nexceptions = rule->nexceptions;
-	compiled->exceptions = palloc0(sizeof(CompiledException) * Max(rule->nexceptions, 1));
+	compiled->exceptions = policy_arena_alloc(&compilation->arena,
+											  sizeof(CompiledException) * rule->nexceptions);
 	for (int i = 0; i < rule->nexceptions; i++)
 	{
-		compiled->exceptions[i].id = pstrdup(rule->exceptions[i].id);
-		compiled->exceptions[i].expires_at = rule->exceptions[i].expires_at;
-		compile_match(&rule->exceptions[i].match, &compiled->exceptions[i].match);
+		const PolicyException *from = &rule->exceptions[i];
+
+		compiled->exceptions[i].id = policy_arena_string(&compilation->arena, from->id,
+														 strlen(from->id));
+		compiled->exceptions[i].expires_at = from->expires_at;
+		compile_match(compilation, &from->match, &compiled->exceptions[i].match);
 	}
 }
 
@@ -106,33 +153,97 @@ compile_approval(const PolicyApproval *approval)
 	return compiled;
 }
 
-static text *
-rule_reason(const PolicyRule *rule)
+text *
+compiled_rule_reason(const CompiledRule *rule)
 {
 	if (rule->reason != NULL)
-		return cstring_to_text(rule->reason);
+		return rule->reason;
 	return cstring_to_text(psprintf("matched rule %s", rule->id));
 }
 
+/* The rules' constraints, each different one kept once. */
 static void
-compile_rule(const CompiledPolicy *policy, const PolicyRule *rule, int position,
+grow_alone(Compilation *compilation)
+{
+	Jsonb	  **old = compilation->alone;
+	uint32		old_size = old == NULL ? 0 : compilation->alone_mask + 1;
+	uint32		size = Max(64, old_size * 2);
+
+	compilation->alone = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Jsonb *) * size);
+	memset(compilation->alone, 0, sizeof(Jsonb *) * size);
+	compilation->alone_mask = size - 1;
+	for (uint32 i = 0; i < old_size; i++)
+	{
+		uint32		slot;
+
+		if (old[i] == NULL)
+			continue;
+		slot = hash_bytes((unsigned char *) old[i], VARSIZE(old[i])) & compilation->alone_mask;
+		while (compilation->alone[slot] != NULL)
+			slot = (slot + 1) & compilation->alone_mask;
+		compilation->alone[slot] = old[i];
+	}
+	if (old != NULL)
+		pfree(old);
+}
+
+static Jsonb *
+share_alone(Compilation *compilation, Jsonb *constraints)
+{
+	uint32		slot;
+
+	if (compilation->nalone * 2 >= compilation->alone_mask)
+		grow_alone(compilation);
+	slot = hash_bytes((unsigned char *) constraints, VARSIZE(constraints)) &
+		compilation->alone_mask;
+	for (; compilation->alone[slot] != NULL; slot = (slot + 1) & compilation->alone_mask)
+	{
+		Jsonb	   *known = compilation->alone[slot];
+
+		if (VARSIZE(known) == VARSIZE(constraints) &&
+			memcmp(known, constraints, VARSIZE(constraints)) == 0)
+			return known;
+	}
+	compilation->alone[slot] = policy_arena_varlena(&compilation->arena, constraints);
+	compilation->nalone++;
+	return compilation->alone[slot];
+}
+
+static void
+compile_constraints(Compilation *compilation, const PolicyRule *rule, CompiledRule *compiled)
+{
+	CompiledPolicy *policy = compilation->policy;
+
+	compiled->constraints = constraint_empty();
+	if (rule->constraints != NULL)
+		compiled->constraints = constraint_from_node(rule->constraints, &compilation->arena);
+	if (rule->decision == POLICY_DENY)
+		compiled->alone = policy->no_constraints;
+	else if (compiled->constraints->u.object.count == 0)
+		compiled->alone = compilation->defaults_alone;
+	else
+		compiled->alone = share_alone(compilation,
+									  constraint_to_jsonb(constraint_fill(compiled->constraints,
+																		  policy->default_constraints)));
+}
+
+static void
+compile_rule(Compilation *compilation, const PolicyRule *rule, int position,
 			 CompiledRule *compiled)
 {
-	compiled->id = pstrdup(rule->id);
-	compiled->id_text = cstring_to_text(rule->id);
-	compiled->reason = rule_reason(rule);
+	compiled->id_text = policy_arena_text(&compilation->arena, rule->id, strlen(rule->id));
+	compiled->id = VARDATA(compiled->id_text);
+	if (rule->reason != NULL)
+		compiled->reason = policy_arena_text(&compilation->arena, rule->reason,
+											 strlen(rule->reason));
 	compiled->decision = rule->decision;
 	compiled->monitor = rule->monitor;
 	compiled->position = position;
 	compiled->not_before = rule->not_before;
 	compiled->expires_at = rule->expires_at;
-	compile_match(&rule->match, &compiled->match);
-	compile_exceptions(rule, compiled);
-	compiled->constraints = rule->constraints != NULL ?
-		constraint_from_node(rule->constraints) : constraint_empty();
-	compiled->alone = rule->decision == POLICY_DENY ? policy->no_constraints :
-		constraint_to_jsonb(constraint_fill(compiled->constraints,
-											policy->default_constraints));
+	compile_match(compilation, &rule->match, &compiled->match);
+	compile_exceptions(compilation, rule, compiled);
+	compile_constraints(compilation, rule, compiled);
 	compiled->has_velocity = rule->velocity != NULL;
 	compiled->wait = compiled->has_velocity ?
 		rule->velocity->window_seconds : rule->retry_after_sec;
@@ -141,8 +252,10 @@ compile_rule(const CompiledPolicy *policy, const PolicyRule *rule, int position,
 }
 
 static bool
-compile_rules(const Policy *policy, CompiledPolicy *compiled, PolicyBudget *budget)
+compile_rules(Compilation *compilation, const Policy *policy, PolicyBudget *budget)
 {
+	CompiledPolicy *compiled = compilation->policy;
+
 	compiled->rules = MemoryContextAllocHuge(CurrentMemoryContext,
 											 sizeof(CompiledRule) * Max(policy->nrules, 1));
 	memset(compiled->rules, 0, sizeof(CompiledRule) * policy->nrules);
@@ -152,7 +265,7 @@ compile_rules(const Policy *policy, CompiledPolicy *compiled, PolicyBudget *budg
 			return false;
 		if (!policy->rules[i].enabled)
 			continue;
-		compile_rule(compiled, &policy->rules[i], compiled->nrules,
+		compile_rule(compilation, &policy->rules[i], compiled->nrules,
 					 &compiled->rules[compiled->nrules]);
 		compiled->nrules++;
 	}
@@ -160,15 +273,18 @@ compile_rules(const Policy *policy, CompiledPolicy *compiled, PolicyBudget *budg
 }
 
 static void
-compile_defaults(const Policy *policy, CompiledPolicy *compiled)
+compile_defaults(Compilation *compilation, const Policy *policy)
 {
+	CompiledPolicy *compiled = compilation->policy;
+
 	compiled->no_constraints = constraint_to_jsonb(constraint_empty());
 	compiled->default_decision = policy->default_decision;
 	compiled->default_reason = cstring_to_text(policy->default_reason);
 	compiled->default_constraints = policy->default_constraints != NULL ?
-		constraint_from_node(policy->default_constraints) : constraint_builtin_defaults();
+		constraint_from_node(policy->default_constraints, &compilation->arena) : constraint_builtin_defaults();
 	compiled->default_jsonb = policy->default_decision == POLICY_DENY ?
 		compiled->no_constraints : constraint_to_jsonb(compiled->default_constraints);
+	compilation->defaults_alone = constraint_to_jsonb(compiled->default_constraints);
 	if (policy->default_decision == POLICY_REQUIRE_APPROVAL)
 		compiled->default_approval = compile_approval(&policy_default_approval);
 }
@@ -182,14 +298,16 @@ policy_compile(const Policy *policy, const uint8 *digest, MemoryContext parent,
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	CompiledPolicy *compiled = palloc0(sizeof(CompiledPolicy));
+	Compilation compilation = {.policy = compiled};
 	bool		complete;
 
 	compiled->context = context;
 	compiled->first_match = policy->first_match;
 	memcpy(compiled->digest, digest, POLICY_DIGEST_LENGTH);
-	compile_defaults(policy, compiled);
+	policy_arena_init(&compilation.arena, context);
+	compile_defaults(&compilation, policy);
 	compiled->masks = policy_paths_copy(&policy->masks);
-	complete = compile_rules(policy, compiled, budget);
+	complete = compile_rules(&compilation, policy, budget);
 	if (complete)
 		compiled->index = rule_index_build(compiled->rules, compiled->nrules);
 	MemoryContextSwitchTo(caller);

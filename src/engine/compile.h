@@ -9,6 +9,7 @@
 #ifndef POLICY_COMPILE_H
 #define POLICY_COMPILE_H
 
+#include "engine/arena.h"
 #include "engine/budget.h"
 #include "engine/constraints.h"
 #include "engine/glob.h"
@@ -19,41 +20,41 @@
 /* Bump when the same document would compile to something else. */
 #define POLICY_COMPILER_VERSION 1
 
-typedef struct GlobList
+/* any, all and none, side by side. */
+typedef struct GlobLists
 {
 	Glob	   *globs;
-	int			count;
-} GlobList;
+	int32		nany;
+	int32		nall;
+	int32		nnone;
+} GlobLists;
 
 typedef struct CompiledCondition
 {
+	GlobLists	lists;
 	PolicyField field;
-	GlobList	any;
-	GlobList	all;
-	GlobList	none;
 } CompiledCondition;
 
 typedef struct CompiledLabel
 {
 	const char *name;
-	int			len;
-	GlobList	any;
-	GlobList	all;
-	GlobList	none;
+	GlobLists	lists;
+	int32		len;
 	bool		present;		/* no list at all: it must be there */
 } CompiledLabel;
 
 typedef struct CompiledMatch
 {
 	CompiledCondition *conditions;	/* those that say something */
-	int			nconditions;
 	CompiledLabel *labels;
-	int			nlabels;
+	PolicyPredicate *when;		/* or NULL */
+	const PolicyPathList *null_places;	/* where the `when` looks for null
+										 * itself; NULL: nowhere */
+	int32		nconditions;
+	int32		nlabels;
 	bool		has_secrets_present;
 	bool		secrets_present;
-	PolicyPredicate *when;		/* or NULL */
 	bool		lax;			/* the `when` is lax */
-	PolicyPathList null_places; /* where the `when` looks for null itself */
 } CompiledMatch;
 
 typedef struct CompiledException
@@ -76,24 +77,27 @@ typedef struct CompiledApproval
 
 typedef struct CompiledRule
 {
-	const char *id;
+	const char *id;				/* in id_text, and a NUL after it */
 	text	   *id_text;
-	text	   *reason;			/* never NULL: "matched rule <id>" stands in */
-	PolicyDecision decision;
-	bool		monitor;
-	int			position;		/* among the rules, in document order */
+	text	   *reason;			/* NULL: "matched rule <id>" stands in */
 	TimestampTz not_before;
 	TimestampTz expires_at;
 	CompiledMatch match;
 	CompiledException *exceptions;
-	int			nexceptions;
 	const PolicyConstraint *constraints;	/* an object, maybe empty */
 	Jsonb	   *alone;			/* the verdict's constraints where no other
-								 * rule applies */
-	bool		has_velocity;
-	int			wait;			/* THROTTLE: seconds; a velocity's window */
+								 * rule applies; shared among rules */
 	const CompiledApproval *approval;	/* REQUIRE_APPROVAL, else NULL */
+	PolicyDecision decision;
+	int32		position;		/* among the rules, in document order */
+	int32		nexceptions;
+	int32		wait;			/* THROTTLE: seconds; a velocity's window */
+	bool		monitor;
+	bool		has_velocity;
 } CompiledRule;
+
+/* The reason, or what stands in for it. */
+extern text *compiled_rule_reason(const CompiledRule *rule);
 
 typedef struct RuleIndex RuleIndex;
 

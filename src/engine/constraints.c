@@ -87,7 +87,7 @@ sealed(PolicyConstraint *value)
 }
 
 static void
-scalar_from_node(const PolicyNode *node, PolicyConstraint *value)
+scalar_from_node(const PolicyNode *node, PolicyArena *arena, PolicyConstraint *value)
 {
 	switch (policy_scalar_type(node))
 	{
@@ -101,30 +101,32 @@ scalar_from_node(const PolicyNode *node, PolicyConstraint *value)
 			break;
 		case POLICY_SCALAR_NUMBER:
 			value->kind = CONSTRAINT_NUMBER;
-			value->u.number = number_from_text(node->u.scalar.text);
+			value->u.number = policy_arena_varlena(arena, number_from_text(node->u.scalar.text));
 			break;
 		case POLICY_SCALAR_STRING:
 			value->kind = CONSTRAINT_STRING;
 			value->u.string.len = node->u.scalar.len;
-			value->u.string.bytes = pnstrdup(node->u.scalar.text, node->u.scalar.len);
+			value->u.string.bytes = policy_arena_string(arena, node->u.scalar.text,
+														node->u.scalar.len);
 			break;
 	}
 }
 
 static void
-object_from_node(const PolicyNode *node, PolicyConstraint *value)
+object_from_node(const PolicyNode *node, PolicyArena *arena, PolicyConstraint *value)
 {
 	int			count = node->u.mapping.count;
-	PolicyConstraintPair *pairs = palloc(sizeof(PolicyConstraintPair) * Max(count, 1));
+	PolicyConstraintPair *pairs = policy_arena_alloc(arena, sizeof(PolicyConstraintPair) *
+													 Max(count, 1));
 
 	for (int i = 0; i < count; i++)
 	{
 		const PolicyNode *key = node->u.mapping.pairs[i].key;
 
 		pairs[i].len = key->u.scalar.len;
-		pairs[i].name = pnstrdup(key->u.scalar.text, pairs[i].len);
+		pairs[i].name = policy_arena_string(arena, key->u.scalar.text, pairs[i].len);
 		pairs[i].key = policy_constraint_key(pairs[i].name, pairs[i].len);
-		pairs[i].value = constraint_from_node(node->u.mapping.pairs[i].value);
+		pairs[i].value = constraint_from_node(node->u.mapping.pairs[i].value, arena);
 	}
 	qsort(pairs, count, sizeof(PolicyConstraintPair), compare_pairs);
 	value->kind = CONSTRAINT_OBJECT;
@@ -133,25 +135,26 @@ object_from_node(const PolicyNode *node, PolicyConstraint *value)
 }
 
 const PolicyConstraint *
-constraint_from_node(const PolicyNode *node)
+constraint_from_node(const PolicyNode *node, PolicyArena *arena)
 {
-	PolicyConstraint *value = palloc0(sizeof(PolicyConstraint));
+	PolicyConstraint *value = policy_arena_alloc(arena, sizeof(PolicyConstraint));
 
 	CHECK_FOR_INTERRUPTS();
 	switch (node->kind)
 	{
 		case POLICY_NODE_SCALAR:
-			scalar_from_node(node, value);
+			scalar_from_node(node, arena, value);
 			break;
 		case POLICY_NODE_SEQUENCE:
 			value->kind = CONSTRAINT_ARRAY;
 			value->u.array.count = node->u.sequence.count;
-			value->u.array.items = palloc(sizeof(PolicyConstraint *) * Max(node->u.sequence.count, 1));
+			value->u.array.items = policy_arena_alloc(arena, sizeof(PolicyConstraint *) *
+													  Max(node->u.sequence.count, 1));
 			for (int i = 0; i < node->u.sequence.count; i++)
-				value->u.array.items[i] = constraint_from_node(node->u.sequence.items[i]);
+				value->u.array.items[i] = constraint_from_node(node->u.sequence.items[i], arena);
 			break;
 		case POLICY_NODE_MAPPING:
-			object_from_node(node, value);
+			object_from_node(node, arena, value);
 			break;
 	}
 	return sealed(value);

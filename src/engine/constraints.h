@@ -11,6 +11,7 @@
 
 #include "utils/jsonb.h"
 
+#include "engine/arena.h"
 #include "language/constraint_key.h"
 #include "language/yaml.h"
 
@@ -60,8 +61,8 @@ struct PolicyConstraint
 	}			u;
 };
 
-/* A checked node as a value; copies everything. */
-extern const PolicyConstraint *constraint_from_node(const PolicyNode *node);
+/* A checked node as a value; copies everything into the arena. */
+extern const PolicyConstraint *constraint_from_node(const PolicyNode *node, PolicyArena *arena);
 
 /* A jsonb object as a value; points into it. */
 extern const PolicyConstraint *constraint_from_jsonb(Jsonb *object);

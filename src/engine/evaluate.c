@@ -236,7 +236,8 @@ policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 	memset(verdict, 0, sizeof(PolicyVerdict));
 	verdict->decision = winner->decision;
 	verdict->winner = winner->rule;
-	verdict->reason = winner->rule != NULL ? winner->rule->reason : policy->default_reason;
+	verdict->reason = winner->rule != NULL ? compiled_rule_reason(winner->rule) :
+		policy->default_reason;
 	verdict->constraints = verdict_constraints(policy, &members);
 	set_matched(&members, policy->first_match, verdict);
 	set_monitored(&monitoring, verdict);

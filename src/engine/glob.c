@@ -80,9 +80,9 @@ named_code_points(const GlobSegment *segment, int *count)
 }
 
 static uint64 *
-mask_of(const GlobSegment *segment, bool named, pg_wchar c)
+mask_of(const GlobSegment *segment, PolicyArena *arena, bool named, pg_wchar c)
 {
-	uint64	   *bits = palloc0(sizeof(uint64) * segment->nwords);
+	uint64	   *bits = policy_arena_alloc(arena, sizeof(uint64) * segment->nwords);
 
 	for (int i = 0; i < segment->nitems; i++)
 	{
@@ -101,7 +101,7 @@ mask_of(const GlobSegment *segment, bool named, pg_wchar c)
 }
 
 static void
-build_masks(GlobSegment *segment)
+build_masks(GlobSegment *segment, PolicyArena *arena)
 {
 	pg_wchar   *named;
 	int			count;
@@ -112,14 +112,14 @@ build_masks(GlobSegment *segment)
 	named = named_code_points(segment, &count);
 	if (named == NULL)
 		return;
-	segment->masks = palloc(sizeof(GlobMask) * Max(count, 1));
+	segment->masks = policy_arena_alloc(arena, sizeof(GlobMask) * Max(count, 1));
 	segment->nmasks = count;
 	for (int i = 0; i < count; i++)
 	{
 		segment->masks[i].c = named[i];
-		segment->masks[i].bits = mask_of(segment, true, named[i]);
+		segment->masks[i].bits = mask_of(segment, arena, true, named[i]);
 	}
-	segment->other = mask_of(segment, false, 0);
+	segment->other = mask_of(segment, arena, false, 0);
 	pfree(named);
 }
 
@@ -140,7 +140,7 @@ add_literal_items(GlobSegment *segment, const PolicyPatternToken *token)
 }
 
 static void
-add_wildcard_item(GlobSegment *segment, const PolicyPatternToken *token)
+add_wildcard_item(GlobSegment *segment, PolicyArena *arena, const PolicyPatternToken *token)
 {
 	GlobItem   *item = &segment->items[segment->nitems++];
 
@@ -149,14 +149,15 @@ add_wildcard_item(GlobSegment *segment, const PolicyPatternToken *token)
 	item->nranges = token->nranges;
 	if (token->nranges > 0)
 	{
-		item->ranges = palloc(sizeof(PolicyCharRange) * token->nranges);
+		item->ranges = policy_arena_alloc(arena, sizeof(PolicyCharRange) * token->nranges);
 		memcpy(item->ranges, token->ranges, sizeof(PolicyCharRange) * token->nranges);
 	}
 }
 
 /* Compiles the tokens first .. last - 1, none of which is a `*`. */
 static void
-compile_segment(const PolicyPattern *pattern, int first, int last, GlobSegment *segment)
+compile_segment(const PolicyPattern *pattern, int first, int last, PolicyArena *arena,
+				GlobSegment *segment)
 {
 	int			nitems = 0;
 
@@ -164,40 +165,80 @@ compile_segment(const PolicyPattern *pattern, int first, int last, GlobSegment *
 	if (last - first == 1 && pattern->tokens[first].kind == POLICY_TOKEN_LITERAL)
 	{
 		segment->len = pattern->tokens[first].len;
-		segment->bytes = pnstrdup(pattern->tokens[first].bytes, segment->len);
+		segment->bytes = policy_arena_string(arena, pattern->tokens[first].bytes, segment->len);
 		return;
 	}
 
 	for (int i = first; i < last; i++)
 		nitems += pattern->tokens[i].kind == POLICY_TOKEN_LITERAL ? pattern->tokens[i].len : 1;
-	segment->items = palloc0(sizeof(GlobItem) * nitems);
+	segment->items = policy_arena_alloc(arena, sizeof(GlobItem) * nitems);
 	for (int i = first; i < last; i++)
 	{
 		if (pattern->tokens[i].kind == POLICY_TOKEN_LITERAL)
 			add_literal_items(segment, &pattern->tokens[i]);
 		else
-			add_wildcard_item(segment, &pattern->tokens[i]);
+			add_wildcard_item(segment, arena, &pattern->tokens[i]);
 	}
-	build_masks(segment);
+	build_masks(segment, arena);
 }
 
-void
-glob_compile(const PolicyPattern *pattern, Glob *glob)
+/* Cuts at the `*`s. */
+static void
+compile_segments(const PolicyPattern *pattern, PolicyArena *arena, Glob *glob)
 {
 	int			first = 0;
 
-	glob->source = pnstrdup(pattern->source, pattern->sourcelen);
+	glob->shape = GLOB_SEGMENTS;
 	glob->open_start = pattern->tokens[0].kind == POLICY_TOKEN_ANY_RUN;
 	glob->open_end = pattern->tokens[pattern->ntokens - 1].kind == POLICY_TOKEN_ANY_RUN;
-	glob->segments = palloc(sizeof(GlobSegment) * pattern->ntokens);
-	glob->nsegments = 0;
+	glob->u.segments = policy_arena_alloc(arena, sizeof(GlobSegment) * pattern->ntokens);
 	for (int i = 0; i <= pattern->ntokens; i++)
 	{
 		if (i < pattern->ntokens && pattern->tokens[i].kind != POLICY_TOKEN_ANY_RUN)
 			continue;
 		if (i > first)
-			compile_segment(pattern, first, i, &glob->segments[glob->nsegments++]);
+			compile_segment(pattern, first, i, arena, &glob->u.segments[glob->count++]);
 		first = i + 1;
+	}
+}
+
+void
+glob_compile(const PolicyPattern *pattern, PolicyArena *arena, Glob *glob)
+{
+	const PolicyPatternToken *tokens = pattern->tokens;
+	int			ntokens = pattern->ntokens;
+
+	memset(glob, 0, sizeof(Glob));
+	if (ntokens == 1 && tokens[0].kind == POLICY_TOKEN_ANY_RUN)
+		glob->shape = GLOB_ANY;
+	else if (tokens[0].kind == POLICY_TOKEN_LITERAL &&
+			 (ntokens == 1 || (ntokens == 2 && tokens[1].kind == POLICY_TOKEN_ANY_RUN)))
+	{
+		glob->shape = ntokens == 1 ? GLOB_EXACT : GLOB_PREFIX;
+		glob->count = tokens[0].len;
+		glob->u.bytes = policy_arena_string(arena, tokens[0].bytes, tokens[0].len);
+	}
+	else
+		compile_segments(pattern, arena, glob);
+}
+
+void
+glob_literal_prefix(const Glob *glob, const char **bytes, int *len, bool *whole)
+{
+	const GlobSegment *first = glob->shape == GLOB_SEGMENTS ? &glob->u.segments[0] : NULL;
+
+	*bytes = "";
+	*len = 0;
+	*whole = glob->shape == GLOB_EXACT;
+	if (glob->shape == GLOB_EXACT || glob->shape == GLOB_PREFIX)
+	{
+		*bytes = glob->u.bytes;
+		*len = glob->count;
+	}
+	else if (first != NULL && !glob->open_start && first->bytes != NULL)
+	{
+		*bytes = first->bytes;
+		*len = first->len;
 	}
 }
 
@@ -323,16 +364,16 @@ search(const GlobSegment *segment, const char *value, const char *end)
 	return NULL;
 }
 
-bool
-glob_match(const Glob *glob, const char *value, int len)
+static bool
+match_segments(const Glob *glob, const char *value, int len)
 {
 	const char *end = value + len;
 	int			first = 0;
-	int			last = glob->nsegments;
+	int			last = glob->count;
 
 	if (last > 0 && !glob->open_start)
 	{
-		value = match_at(&glob->segments[0], value, end);
+		value = match_at(&glob->u.segments[0], value, end);
 		if (value == NULL)
 			return false;
 		if (last == 1 && !glob->open_end)
@@ -341,16 +382,32 @@ glob_match(const Glob *glob, const char *value, int len)
 	}
 	if (last > first && !glob->open_end)
 	{
-		end = match_before(&glob->segments[last - 1], value, end);
+		end = match_before(&glob->u.segments[last - 1], value, end);
 		if (end == NULL)
 			return false;
 		last--;
 	}
 	for (; first < last; first++)
 	{
-		value = search(&glob->segments[first], value, end);
+		value = search(&glob->u.segments[first], value, end);
 		if (value == NULL)
 			return false;
 	}
 	return true;
+}
+
+bool
+glob_match(const Glob *glob, const char *value, int len)
+{
+	switch (glob->shape)
+	{
+		case GLOB_EXACT:
+			return len == glob->count && memcmp(value, glob->u.bytes, len) == 0;
+		case GLOB_PREFIX:
+			return len >= glob->count && memcmp(value, glob->u.bytes, glob->count) == 0;
+		case GLOB_ANY:
+			return true;
+		default:
+			return match_segments(glob, value, len);
+	}
 }

@@ -13,6 +13,7 @@
 #ifndef POLICY_GLOB_H
 #define POLICY_GLOB_H
 
+#include "engine/arena.h"
 #include "language/pattern.h"
 
 typedef struct GlobItem
@@ -43,17 +44,35 @@ typedef struct GlobSegment
 	int			nwords;
 } GlobSegment;
 
+typedef enum GlobShape
+{
+	GLOB_EXACT,					/* literals alone */
+	GLOB_PREFIX,				/* literals, then * */
+	GLOB_ANY,					/* * */
+	GLOB_SEGMENTS				/* any other */
+} GlobShape;
+
 typedef struct Glob
 {
-	const char *source;			/* as written, for explanations */
-	GlobSegment *segments;
-	int			nsegments;
-	bool		open_start;		/* begins with * */
-	bool		open_end;		/* ends with * */
+	union
+	{
+		const char *bytes;		/* EXACT, PREFIX */
+		GlobSegment *segments;	/* SEGMENTS */
+	}			u;
+	int32		count;			/* of bytes, or of segments */
+	uint8		shape;			/* GlobShape */
+	bool		open_start;		/* SEGMENTS: begins with * */
+	bool		open_end;		/* SEGMENTS: ends with * */
 } Glob;
 
-/* Compiles into *glob, in the current memory context; copies what it keeps. */
-extern void glob_compile(const PolicyPattern *pattern, Glob *glob);
+/* Compiles into *glob, in the arena; copies what it keeps. */
+extern void glob_compile(const PolicyPattern *pattern, PolicyArena *arena, Glob *glob);
+
+/*
+ * What a value must begin with for the glob to match it; *whole where it must be
+ * just that.
+ */
+extern void glob_literal_prefix(const Glob *glob, const char **bytes, int *len, bool *whole);
 
 /* Whether the whole normalised value (valid UTF-8) matches. */
 extern bool glob_match(const Glob *glob, const char *value, int len);

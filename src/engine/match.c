@@ -30,28 +30,31 @@ any_value_matches(const Glob *glob, const JobString *values, int nvalues, Policy
 
 /* Whether one of the list's patterns matches one of the values. */
 static bool
-any_glob_matches(const GlobList *list, const JobString *values, int nvalues, PolicyBudget *budget)
+any_glob_matches(const Glob *globs, int count, const JobString *values, int nvalues,
+				 PolicyBudget *budget)
 {
-	for (int i = 0; i < list->count; i++)
+	for (int i = 0; i < count; i++)
 	{
-		if (any_value_matches(&list->globs[i], values, nvalues, budget))
+		if (any_value_matches(&globs[i], values, nvalues, budget))
 			return true;
 	}
 	return false;
 }
 
 static bool
-lists_hold(const GlobList *any, const GlobList *all, const GlobList *none,
-		   const JobString *values, int nvalues, PolicyBudget *budget)
+lists_hold(const GlobLists *lists, const JobString *values, int nvalues, PolicyBudget *budget)
 {
-	if (any->count > 0 && !any_glob_matches(any, values, nvalues, budget))
+	const Glob *all = lists->globs + lists->nany;
+	const Glob *none = all + lists->nall;
+
+	if (lists->nany > 0 && !any_glob_matches(lists->globs, lists->nany, values, nvalues, budget))
 		return false;
-	for (int i = 0; i < all->count; i++)
+	for (int i = 0; i < lists->nall; i++)
 	{
-		if (!any_value_matches(&all->globs[i], values, nvalues, budget))
+		if (!any_value_matches(&all[i], values, nvalues, budget))
 			return false;
 	}
-	return !any_glob_matches(none, values, nvalues, budget);
+	return !any_glob_matches(none, lists->nnone, values, nvalues, budget);
 }
 
 static bool
@@ -72,8 +75,7 @@ condition_holds(const CompiledCondition *condition, const Job *job, PolicyBudget
 		values = &job->fields[condition->field];
 		nvalues = values->data != NULL ? 1 : 0;
 	}
-	return lists_hold(&condition->any, &condition->all, &condition->none,
-					  values, nvalues, budget);
+	return lists_hold(&condition->lists, values, nvalues, budget);
 }
 
 static bool
@@ -83,8 +85,7 @@ label_holds(const CompiledLabel *label, const Job *job, PolicyBudget *budget)
 
 	if (label->present)
 		return value != NULL;
-	return lists_hold(&label->any, &label->all, &label->none,
-					  value, value != NULL ? 1 : 0, budget);
+	return lists_hold(&label->lists, value, value != NULL ? 1 : 0, budget);
 }
 
 /*
@@ -100,8 +101,8 @@ when_holds(const CompiledMatch *match, Job *job)
 
 	if (match->lax || comparable == job->source)
 		return truth;
-	if (match->null_places.count > 0)
-		comparable = policy_without_nulls(job->source, &match->null_places);
+	if (match->null_places != NULL)
+		comparable = policy_without_nulls(job->source, match->null_places);
 	return policy_predicate_test(match->when, comparable) == truth ? truth : POLICY_UNKNOWN;
 }
 

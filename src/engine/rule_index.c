@@ -20,11 +20,11 @@
 /* What a rule can be filed under. */
 typedef struct RuleKey
 {
-	uint32		hash;
-	int			dimension;
 	const char *bytes;			/* borrowed from the rules; NULL: a free slot */
+	uint32		hash;
 	int			len;
-	bool		prefix;			/* a literal prefix, else the whole value */
+	int			dimension:31;
+	bool		prefix:1;		/* a literal prefix, else the whole value */
 	int			count;			/* rules that are filed here */
 	int			first;			/* where they begin in RuleIndex.postings; of
 								 * a label's name: the label's dimension */
@@ -144,7 +144,7 @@ init_table(KeyTable *table, int64 capacity)
 {
 	uint64		size = 16;
 
-	while (size < (uint64) capacity * 2)
+	while (size * 3 < (uint64) capacity * 4)
 		size *= 2;
 	table->slots = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(RuleKey) * size);
 	memset(table->slots, 0, sizeof(RuleKey) * size);
@@ -164,12 +164,12 @@ label_dimension(const RuleIndex *index, const char *name, int len)
 static RuleKey
 glob_key(int dimension, const Glob *glob)
 {
-	const GlobSegment *segment = glob->segments;
+	const char *bytes;
+	int			len;
+	bool		whole;
 
-	if (glob->nsegments == 0 || glob->open_start || segment->bytes == NULL)
-		return make_key(dimension, "", 0, true);
-	return make_key(dimension, segment->bytes, segment->len,
-					glob->nsegments > 1 || glob->open_end);
+	glob_literal_prefix(glob, &bytes, &len, &whole);
+	return make_key(dimension, bytes, len, !whole);
 }
 
 static void
@@ -189,17 +189,16 @@ list_globs(KeyList *list, int dimension, const Glob *globs, int count)
 typedef void (*ListVisitor) (IndexBuild *build);
 
 static void
-visit_lists(IndexBuild *build, int dimension, const GlobList *any, const GlobList *all,
-			ListVisitor visit)
+visit_lists(IndexBuild *build, int dimension, const GlobLists *lists, ListVisitor visit)
 {
-	if (any->count > 0)
+	if (lists->nany > 0)
 	{
-		list_globs(&build->list, dimension, any->globs, any->count);
+		list_globs(&build->list, dimension, lists->globs, lists->nany);
 		visit(build);
 	}
-	for (int i = 0; i < all->count; i++)
+	for (int i = 0; i < lists->nall; i++)
 	{
-		list_globs(&build->list, dimension, &all->globs[i], 1);
+		list_globs(&build->list, dimension, &lists->globs[lists->nany + i], 1);
 		visit(build);
 	}
 }
@@ -208,25 +207,21 @@ visit_lists(IndexBuild *build, int dimension, const GlobList *any, const GlobLis
 static void
 visit_conditions(IndexBuild *build, const CompiledRule *rule, ListVisitor visit)
 {
-	static const Glob anything = {.open_start = true, .open_end = true};
-	static const GlobList nothing = {NULL, 0};
-	GlobList	present = {unconstify(Glob *, &anything), 1};
+	static const Glob anything = {.shape = GLOB_ANY};
+	static const GlobLists present = {(Glob *) &anything, 1, 0, 0};
 
 	for (int i = 0; i < rule->match.nconditions; i++)
 	{
 		const CompiledCondition *condition = &rule->match.conditions[i];
 
-		visit_lists(build, condition->field, &condition->any, &condition->all, visit);
+		visit_lists(build, condition->field, &condition->lists, visit);
 	}
 	for (int i = 0; i < rule->match.nlabels; i++)
 	{
 		const CompiledLabel *label = &rule->match.labels[i];
 		int			dimension = label_dimension(build->index, label->name, label->len);
 
-		if (label->present)
-			visit_lists(build, dimension, &present, &nothing, visit);
-		else
-			visit_lists(build, dimension, &label->any, &label->all, visit);
+		visit_lists(build, dimension, label->present ? &present : &label->lists, visit);
 	}
 }
 
@@ -336,9 +331,9 @@ count_patterns(const CompiledRule *rule)
 	int64		total = 0;
 
 	for (int i = 0; i < rule->match.nconditions; i++)
-		total += rule->match.conditions[i].any.count + rule->match.conditions[i].all.count;
+		total += rule->match.conditions[i].lists.nany + rule->match.conditions[i].lists.nall;
 	for (int i = 0; i < rule->match.nlabels; i++)
-		total += 1 + rule->match.labels[i].any.count + rule->match.labels[i].all.count;
+		total += 1 + rule->match.labels[i].lists.nany + rule->match.labels[i].lists.nall;
 	return total;
 }
 
@@ -446,13 +441,13 @@ rule_index_build(const CompiledRule *rules, int nrules)
 	int64		patterns = 0;
 
 	index->nrules = nrules;
-	index->always = palloc(sizeof(int) * Max(nrules, 1));
 	number_labels(index, rules);
 
 	MemoryContextSwitchTo(scratch);
 	for (int i = 0; i < nrules; i++)
 		patterns += count_patterns(&rules[i]);
 	init_table(&build.counted, patterns);
+	index->always = palloc(sizeof(int) * Max(nrules, 1));
 	build.uses = palloc0(sizeof(DimensionUse) * index->ndimensions);
 	for (int i = 0; i < nrules; i++)
 		visit_conditions(&build, &rules[i], count_list);
@@ -460,6 +455,8 @@ rule_index_build(const CompiledRule *rules, int nrules)
 		choose_keys(&build, &rules[i], i);
 
 	MemoryContextSwitchTo(context);
+	index->always = memcpy(palloc(sizeof(int) * Max(index->nalways, 1)), index->always,
+						   sizeof(int) * index->nalways);
 	fill_postings(index, build.chosen, build.nchosen);
 	sort_prefixes(index);
 	MemoryContextDelete(scratch);

@@ -91,7 +91,7 @@ send(const Channel *channel)
 			continue;
 		appendStringInfo(&payload, payload.len > 1 ? "," INT64_FORMAT : INT64_FORMAT,
 						 channel->told[i].id);
-		fits = payload.len < MAX_PAYLOAD - 2;
+		fits = payload.len <= MAX_PAYLOAD - 2;
 	}
 	appendStringInfoChar(&payload, ']');
 	Async_Notify(channel->name, fits ? payload.data : "[]");

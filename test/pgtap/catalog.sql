@@ -89,6 +89,7 @@ INSERT INTO expected VALUES
 	('policy.decision_hash(policy.decisions)', 'bytea', 's', 'u', true, false, 'search_path=pg_catalog, pg_temp; TimeZone=UTC; DateStyle=ISO; bytea_output=hex; IntervalStyle=postgres'),
 	('policy.merkle_root(bytea)', 'bytea', 'i', 's', true, false, NULL),
 	('policy.seal_hash(policy.seals)', 'bytea', 's', 'u', true, false, 'search_path=pg_catalog, pg_temp; TimeZone=UTC; DateStyle=ISO; bytea_output=hex'),
+	('policy.next_xid()', 'xid8', 'v', 'u', false, false, NULL),
 	('policy.sealable_through()', 'bigint', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.make_seal(policy.seals,bigint)', 'policy.seals', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.verify_seal(policy.seals,policy.seals)', 'TABLE', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
