@@ -95,6 +95,7 @@ INSERT INTO policy.jobs (topic, tenant_id, actor_id, payload) SELECT 'read.' || 
 SAVEPOINT gap;
 INSERT INTO policy.jobs (topic) VALUES ('read.gone');
 ROLLBACK TO gap;
+RELEASE gap;
 INSERT INTO policy.jobs (topic) VALUES ('write.1'), ('none.1');
 SELECT is(findings(), 'intact', 'what is not sealed yet is not wrong');
 SELECT is(seal(), 1::bigint, 'policy_seal makes a seal');
