@@ -276,7 +276,7 @@ COMMENT ON FUNCTION policy_seal() IS
 CREATE FUNCTION policy.verify_seal(seal policy.seals, before policy.seals)
 	RETURNS TABLE (problem text, seal_id bigint, decision_id bigint, decided_at timestamptz, detail text)
 	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
+	SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
 	AS $$
 DECLARE
 	found bigint;
@@ -331,7 +331,8 @@ COMMENT ON FUNCTION policy.verify_seal(policy.seals, policy.seals) IS
 CREATE FUNCTION policy_verify()
 	RETURNS TABLE (problem text, seal_id bigint, decision_id bigint, decided_at timestamptz, detail text)
 	LANGUAGE plpgsql STABLE SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp
+	-- A plan made when the tables were small must not be kept for large ones.
+	SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
 	AS $$
 DECLARE
 	seal policy.seals;

@@ -19,6 +19,7 @@
 #include "dispatch/owner_query.h"
 #include "dispatch/row_writer.h"
 #include "engine/edit.h"
+#include "store/active.h"
 #include "store/notify.h"
 #include "store/table.h"
 
@@ -78,6 +79,22 @@ status_of(const char *name)
 	elog(ERROR, "unknown status of an approval: \"%s\"", name);
 }
 
+/* A value of the row's type need not be a row of the table. */
+static void
+check_not_null(const bool *nulls)
+{
+	for (int column = APPROVAL_ID; column <= APPROVAL_NCOLUMNS; column++)
+	{
+		if (nulls[column - 1] && column != APPROVAL_SNAPSHOT && column != APPROVAL_RULE &&
+			column != APPROVAL_SUPERSEDED_BY && column != APPROVAL_SUPERSEDED_AT &&
+			column != APPROVAL_RESOLVED_AT && column != APPROVAL_REQUESTED_VIA)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("an approval has a NULL where the table has none"),
+					 errhint("Pass a row of policy.approvals.")));
+	}
+}
+
 void
 policy_approval_from_tuple(HeapTuple tuple, TupleDesc tupdesc, JobApproval *approval)
 {
@@ -86,7 +103,10 @@ policy_approval_from_tuple(HeapTuple tuple, TupleDesc tupdesc, JobApproval *appr
 	bytea	   *hash;
 
 	memset(approval, 0, sizeof(JobApproval));
+	if (tupdesc->natts != APPROVAL_NCOLUMNS)
+		policy_report_altered("approvals");
 	heap_deform_tuple(tuple, tupdesc, values, nulls);
+	check_not_null(nulls);
 	approval->approval_id = DatumGetInt64(values[APPROVAL_ID - 1]);
 	approval->decision_id = DatumGetInt64(values[APPROVAL_DECISION_ID - 1]);
 	approval->decided_at = DatumGetTimestampTz(values[APPROVAL_DECIDED_AT - 1]);
@@ -136,7 +156,7 @@ policy_approvals_read(const PolicyJobKey *key, JobApprovals *approvals)
 }
 
 static bool
-same_texts(ArrayType * array, const char *const *strings, int count)
+same_texts(ArrayType *array, const char *const *strings, int count)
 {
 	Datum	   *items;
 	bool	   *nulls;
@@ -236,23 +256,63 @@ holds_approval(JobSatisfied *satisfied, const CompiledRule *rule)
 	return false;
 }
 
+/* Reads the decision that set run_after: the newest that throttled the job. */
+static void
+read_waited(JobSatisfied *satisfied)
+{
+	static OwnerQuery query = {
+		.text = "SELECT d.matched_rules, d.snapshot FROM policy.decisions d "
+		"WHERE d.job_key OPERATOR(pg_catalog.=) $1 AND d.job_table OPERATOR(pg_catalog.=) $2 "
+		"AND d.decision::pg_catalog.text OPERATOR(pg_catalog.=) 'THROTTLE' "
+		"ORDER BY d.decision_id DESC LIMIT 1",
+		.nargs = 2, .types = {TEXTOID, TEXTOID}
+	};
+	Datum		values[2];
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(satisfied->key.key);
+	values[1] = CStringGetTextDatum(satisfied->key.table);
+	policy_owner_run(&query, values, NULL);
+	satisfied->has_waited = true;
+	if (SPI_processed == 0)
+		return;
+	satisfied->waited_rules =
+		DatumGetArrayTypePCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											 &isnull));
+	satisfied->waited_snapshot = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+}
+
 static bool
-has_waited(const JobSatisfied *satisfied, const CompiledRule *rule)
+contains_text(ArrayType *array, const char *string)
 {
 	Datum	   *items;
 	bool	   *nulls;
 	int			nitems;
 
-	if (satisfied->waited_for == NULL)
-		return false;
-	deconstruct_array(satisfied->waited_for, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls,
-					  &nitems);
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &nitems);
 	for (int i = 0; i < nitems; i++)
 	{
-		if (!nulls[i] && strcmp(TextDatumGetCString(items[i]), rule->id) == 0)
+		if (!nulls[i] && strcmp(TextDatumGetCString(items[i]), string) == 0)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Whether the rule throttled the job, and not only applied to it: the decision's
+ * own policy says, where that is not the one in force.
+ */
+static bool
+has_waited(JobSatisfied *satisfied, const CompiledRule *rule)
+{
+	if (!satisfied->is_due)
+		return false;
+	if (!satisfied->has_waited)
+		read_waited(satisfied);
+	if (satisfied->waited_rules == NULL || satisfied->waited_snapshot == NULL ||
+		!contains_text(satisfied->waited_rules, rule->id))
+		return false;
+	return policy_snapshot_throttles(satisfied->waited_snapshot, satisfied->policy, rule->id);
 }
 
 static bool
@@ -267,7 +327,7 @@ satisfied_holds(PolicySatisfied *base, const CompiledRule *rule)
 
 void
 policy_satisfied_init(JobSatisfied *satisfied, Jsonb *job, PolicyJobKey key, TimestampTz at,
-					  int32 attempts_allowed, ArrayType * waited_for)
+					  int32 attempts_allowed, bool is_due)
 {
 	memset(satisfied, 0, sizeof(JobSatisfied));
 	satisfied->base.holds = satisfied_holds;
@@ -275,7 +335,7 @@ policy_satisfied_init(JobSatisfied *satisfied, Jsonb *job, PolicyJobKey key, Tim
 	satisfied->key = key;
 	satisfied->at = at;
 	satisfied->attempts_allowed = attempts_allowed;
-	satisfied->waited_for = waited_for;
+	satisfied->is_due = is_due;
 }
 
 int
@@ -507,10 +567,13 @@ void
 policy_approvals_close(const PolicyJobKey *key)
 {
 	static OwnerQuery query = {
-		.text = "UPDATE policy.approvals SET status = 'superseded', "
+		.text = "UPDATE policy.approvals SET "
+		"status = CASE WHEN status OPERATOR(pg_catalog.=) 'consumed' THEN status ELSE 'superseded' END, "
+		"expires_at = CASE WHEN status OPERATOR(pg_catalog.=) 'consumed' "
+		"THEN least(expires_at, pg_catalog.clock_timestamp()) ELSE expires_at END, "
 		"resolved_at = coalesce(resolved_at, pg_catalog.clock_timestamp()) "
 		"WHERE job_key OPERATOR(pg_catalog.=) $1 AND job_table OPERATOR(pg_catalog.=) $2 "
-		"AND status OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'approved'])",
+		"AND status OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'approved', 'consumed'])",
 		.nargs = 2, .types = {TEXTOID, TEXTOID}
 	};
 	JobApprovals approvals;
@@ -519,7 +582,8 @@ policy_approvals_close(const PolicyJobKey *key)
 
 	policy_approvals_read(key, &approvals);
 	for (int i = 0; i < approvals.count; i++)
-		any = any || is_open(&approvals.items[i]);
+		any = any || is_open(&approvals.items[i]) ||
+			approvals.items[i].status == POLICY_APPROVAL_CONSUMED;
 	if (!any)
 		return;
 	values[0] = CStringGetTextDatum(key->key);

@@ -88,13 +88,16 @@ typedef struct JobSatisfied
 	TimestampTz at;
 	const CompiledPolicy *policy;
 	int32		attempts_allowed;	/* by one approval */
-	ArrayType  *waited_for;		/* text[]: rules whose wait is over, or NULL */
+	bool		is_due;			/* it was throttled, and its time has come */
+	bool		has_waited;		/* the decision that throttled it was read: */
+	ArrayType  *waited_rules;	/* text[]: its rules; NULL where it is gone */
+	char	   *waited_snapshot;
 	bool		has_approvals;	/* they have been read */
 	JobApprovals approvals;
 } JobSatisfied;
 
 extern void policy_satisfied_init(JobSatisfied *satisfied, Jsonb *job, PolicyJobKey key,
-								  TimestampTz at, int32 attempts_allowed, ArrayType * waited_for);
+								  TimestampTz at, int32 attempts_allowed, bool is_due);
 
 /* The approvals, read once. */
 extern JobApprovals *policy_satisfied_approvals(JobSatisfied *satisfied);
@@ -126,7 +129,10 @@ extern bool policy_approvals_missing(const JobApprovals *approvals,
 /* The job of a row of policy.approvals; false where it is none of policy.jobs. */
 extern bool policy_approval_job(HeapTuple tuple, TupleDesc tupdesc, int64 *job_id);
 
-/* Supersedes a job's open approvals where no decision takes their place. */
+/*
+ * Supersedes the open approvals of a job that has ended, where no decision takes
+ * their place; those that were used admit nothing any more.
+ */
 extern void policy_approvals_close(const PolicyJobKey *key);
 
 #endif							/* POLICY_APPROVALS_H */

@@ -102,7 +102,7 @@ find_duty(Relation relation, Relation index, Oid role, const char *duty)
 }
 
 bool
-policy_duty_held(List * roles, const char *duty)
+policy_duty_held(List *roles, const char *duty)
 {
 	Relation	relation = policy_table_open("duties");
 	Relation	index = policy_primary_key_open(relation);
@@ -119,7 +119,7 @@ policy_duty_held(List * roles, const char *duty)
 }
 
 static List *
-add_identity(List * identities, Jsonb *identity)
+add_identity(List *identities, Jsonb *identity)
 {
 	ListCell   *cell;
 
@@ -132,7 +132,7 @@ add_identity(List * identities, Jsonb *identity)
 }
 
 List *
-policy_bound_identities(List * roles)
+policy_bound_identities(List *roles)
 {
 	Relation	relation = policy_table_open("duties");
 	Relation	index = policy_primary_key_open(relation);

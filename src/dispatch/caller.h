@@ -32,22 +32,22 @@ extern bool policy_caller_is_current(const PolicyCaller *caller);
  * The roles that a member has USAGE of, itself first: memberships, inherited all
  * the way.  A superuser holds no more than these.
  */
-extern List * policy_roles_held(Oid member);
+extern List *policy_roles_held(Oid member);
 
 /*
  * The roles that who calls holds: those of the login and of the role that is set,
  * whose rights it uses; for a proxy those of the role alone.
  */
-extern List * policy_caller_roles(const PolicyCaller *caller);
+extern List *policy_caller_roles(const PolicyCaller *caller);
 
 /* Whether policy_grant gave the duty to one of these roles. */
-extern bool policy_duty_held(List * roles, const char *duty);
+extern bool policy_duty_held(List *roles, const char *duty);
 
 /*
  * The identities that the duty submit binds for these roles, a list of Jsonb, each
  * once; NIL where there is none.
  */
-extern List * policy_bound_identities(List * roles);
+extern List *policy_bound_identities(List *roles);
 
 /* Whether who calls has the rights of the owner of a relation. */
 extern bool policy_caller_owns(Oid relid);

@@ -91,7 +91,7 @@ compile_topic(Datum pattern, bool isnull, Glob *glob)
 }
 
 static TopicPatterns *
-compile_topics(FunctionCallInfo fcinfo, ArrayType * source)
+compile_topics(FunctionCallInfo fcinfo, ArrayType *source)
 {
 	MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	TopicPatterns *patterns = palloc(sizeof(TopicPatterns));

@@ -38,14 +38,33 @@ PG_FUNCTION_INFO_V1(policy_guard_flush);
 
 PolicySubmission *policy_submission = NULL;
 
+/*
+ * The trigger's data.  A guard is made for one place of one table, and reads rows of
+ * any other as what they are not: it must not be hung elsewhere.
+ */
 static TriggerData *
-trigger_data(FunctionCallInfo fcinfo)
+trigger_data(FunctionCallInfo fcinfo, TriggerEvent when)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
+	const TriggerEvent events = TRIGGER_EVENT_TIMINGMASK | TRIGGER_EVENT_ROW;
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || (trigger->tg_event & events) != when)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("a guard of policy_engine must be called as a trigger")));
-	return (TriggerData *) fcinfo->context;
+				 errmsg("a guard of policy_engine was called as another trigger than it is"),
+				 errhint("Its triggers are made by CREATE EXTENSION alone.")));
+	policy_check_trigger_table(trigger->tg_relation, "jobs");
+	return trigger;
+}
+
+static void
+check_event(bool expected)
+{
+	if (!expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("a guard of policy_engine was called for another event than its own"),
+				 errhint("Its triggers are made by CREATE EXTENSION alone.")));
 }
 
 static uint64
@@ -195,13 +214,14 @@ form_row(TriggerData *trigger, JobRow *row, MemoryContext caller)
 Datum
 policy_guard_insert(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo);
+	TriggerData *trigger = trigger_data(fcinfo, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW);
 	GuardStatement *statement = policy_statement(fcinfo);
 	MemoryContext caller = MemoryContextSwitchTo(statement->row_context);
 	HeapTuple	tuple = trigger->tg_trigtuple;
 	JobRow		row;
 
 	MemoryContextReset(statement->row_context);
+	check_event(TRIGGER_FIRED_BY_INSERT(trigger->tg_event));
 	job_row_read(tuple, RelationGetDescr(trigger->tg_relation), &row);
 	if (!row.nulls[JOB_DECISION_ID])
 		check_restore(trigger->tg_relation);
@@ -295,7 +315,7 @@ decide_update(GuardStatement *statement, const JobRow *old, JobRow *new)
 	policy_satisfied_init(&satisfied, job, policy_job_key(DatumGetInt64(old->values[JOB_ID])),
 						  GetCurrentTimestamp(),
 						  policy_attempts_allowed_by(DatumGetJsonbP(old->values[JOB_CONSTRAINTS])),
-						  NULL);
+						  false);
 	policy_enforce(job, invalid, "update", &satisfied.base, &enforced);
 	enforced.decision_id = policy_next_decision_id();
 	set_decision(new, &enforced);
@@ -334,12 +354,13 @@ guard_change(FunctionCallInfo fcinfo, TriggerData *trigger, MemoryContext caller
 Datum
 policy_guard_update(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo);
+	TriggerData *trigger = trigger_data(fcinfo, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW);
 	GuardStatement *statement = policy_statement(fcinfo);
 	MemoryContext caller = MemoryContextSwitchTo(statement->row_context);
 	HeapTuple	tuple;
 
 	MemoryContextReset(statement->row_context);
+	check_event(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event));
 	tuple = guard_change(fcinfo, trigger, caller);
 	MemoryContextSwitchTo(caller);
 	return PointerGetDatum(tuple);
@@ -459,11 +480,13 @@ record_change(GuardStatement *statement, TriggerData *trigger)
 Datum
 policy_guard_record(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo);
+	TriggerData *trigger = trigger_data(fcinfo, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_ROW);
 	GuardStatement *statement = policy_statement(fcinfo);
 	MemoryContext caller = MemoryContextSwitchTo(statement->row_context);
 
 	MemoryContextReset(statement->row_context);
+	check_event(TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+				TRIGGER_FIRED_BY_UPDATE(trigger->tg_event));
 	record_change(statement, trigger);
 	MemoryContextSwitchTo(caller);
 	return PointerGetDatum(NULL);
@@ -474,7 +497,7 @@ policy_guard_flush(PG_FUNCTION_ARGS)
 {
 	GuardStatement *statement;
 
-	(void) trigger_data(fcinfo);
+	(void) trigger_data(fcinfo, TRIGGER_EVENT_AFTER);
 	statement = policy_statement(fcinfo);
 	if (statement->evidence != NULL)
 	{
@@ -487,7 +510,7 @@ policy_guard_flush(PG_FUNCTION_ARGS)
 Datum
 policy_guard_delete(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo);
+	TriggerData *trigger = trigger_data(fcinfo, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_ROW);
 	PolicyJobKey key;
 	JobRow		row;
 

@@ -47,7 +47,7 @@ stamp_string(JobRow *row, int column, const JsonbValue *bound)
 
 /* The normalised strings of an array; false where it is no array of strings. */
 static bool
-normal_strings(JsonbContainer *container, List * *strings)
+normal_strings(JsonbContainer *container, List **strings)
 {
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
@@ -75,7 +75,7 @@ normal_strings(JsonbContainer *container, List * *strings)
 }
 
 static bool
-contains_all(List * strings, List * wanted)
+contains_all(List *strings, List *wanted)
 {
 	ListCell   *cell;
 
@@ -93,12 +93,21 @@ contains_all(List * strings, List * wanted)
 }
 
 static bool
+is_json_null(Jsonb *jsonb)
+{
+	JsonbValue	value;
+
+	return JB_ROOT_IS_SCALAR(jsonb) && JsonbExtractScalar(&jsonb->root, &value) &&
+		value.type == jbvNull;
+}
+
+static bool
 stamp_roles(JobRow *row, const JsonbValue *bound)
 {
 	List	   *wanted;
 	List	   *given;
 
-	if (!row->nulls[JOB_ACTOR_ROLES])
+	if (!row->nulls[JOB_ACTOR_ROLES] && !is_json_null(DatumGetJsonbP(row->values[JOB_ACTOR_ROLES])))
 	{
 		Jsonb	   *roles = DatumGetJsonbP(row->values[JOB_ACTOR_ROLES]);
 
@@ -114,7 +123,7 @@ stamp_roles(JobRow *row, const JsonbValue *bound)
 }
 
 const char *
-policy_stamp_identity(JobRow *row, List * identities)
+policy_stamp_identity(JobRow *row, List *identities)
 {
 	static const int columns[] = {JOB_TENANT_ID, JOB_ACTOR_ID, JOB_ACTOR_TYPE, JOB_ACTOR_ROLES};
 	Jsonb	   *identity;

@@ -14,6 +14,6 @@
  * out or spells otherwise.  Returns why that makes the job invalid, or NULL:
  * the row says something else, or there are several identities.
  */
-extern const char *policy_stamp_identity(JobRow *row, List * identities);
+extern const char *policy_stamp_identity(JobRow *row, List *identities);
 
 #endif							/* POLICY_IDENTITY_H */

@@ -12,6 +12,7 @@
 #include "dispatch/job_row.h"
 #include "language/document.h"
 #include "language/normalize.h"
+#include "store/table.h"
 
 const JobColumnInfo job_columns[JOB_EXTRA] = {
 	[JOB_TENANT_ID] = {"tenant_id", JOB_COLUMN_TEXT},
@@ -48,8 +49,8 @@ job_row_read(HeapTuple tuple, TupleDesc tupdesc, JobRow *row)
 	Datum	   *values = palloc(sizeof(Datum) * tupdesc->natts);
 	bool	   *nulls = palloc(sizeof(bool) * tupdesc->natts);
 
-	if (tupdesc->natts < JOB_NCOLUMNS)
-		elog(ERROR, "policy.jobs has %d columns, not %d", tupdesc->natts, JOB_NCOLUMNS);
+	if (tupdesc->natts != JOB_NCOLUMNS)
+		policy_report_altered("jobs");
 	heap_deform_tuple(tuple, tupdesc, values, nulls);
 	memcpy(row->values + 1, values, sizeof(Datum) * JOB_NCOLUMNS);
 	memcpy(row->nulls + 1, nulls, sizeof(bool) * JOB_NCOLUMNS);
@@ -60,8 +61,6 @@ job_row_read(HeapTuple tuple, TupleDesc tupdesc, JobRow *row)
 HeapTuple
 job_row_form(TupleDesc tupdesc, JobRow *row)
 {
-	if (tupdesc->natts != JOB_NCOLUMNS)
-		elog(ERROR, "policy.jobs has %d columns, not %d", tupdesc->natts, JOB_NCOLUMNS);
 	return heap_form_tuple(tupdesc, row->values + 1, row->nulls + 1);
 }
 

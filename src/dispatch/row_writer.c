@@ -85,7 +85,7 @@ open_writer(RowWriter *writer, Relation relation)
 }
 
 static void
-insert_index_entries(RowWriter *writer, TupleTableSlot * slot)
+insert_index_entries(RowWriter *writer, TupleTableSlot *slot)
 {
 	if (writer->target->ri_NumIndices == 0)
 		return;
@@ -118,7 +118,7 @@ drop_slots(RowWriter *writer)
 }
 
 static void
-set_target(RowWriter *writer, ResultRelInfo * target)
+set_target(RowWriter *writer, ResultRelInfo *target)
 {
 	if (target == writer->target)
 		return;

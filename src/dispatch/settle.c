@@ -21,6 +21,7 @@
 #include "engine/verdict_sql.h"
 #include "store/notify.h"
 #include "store/settings.h"
+#include "store/table.h"
 
 PG_FUNCTION_INFO_V1(policy_settle);
 PG_FUNCTION_INFO_V1(policy_approval_changed);
@@ -114,15 +115,13 @@ policy_candidates_read(Candidates *candidates)
 		read_priors(candidates);
 }
 
-/* The rules whose throttles it has waited for: those that applied when it was last decided. */
-static ArrayType *
-waited_for(const Candidate *candidate, TimestampTz at)
+/* Whether it was throttled, and its time has come. */
+static bool
+is_due(const Candidate *candidate, TimestampTz at)
 {
 	const JobRow *row = &candidate->row;
 
-	if (row->nulls[JOB_RUN_AFTER] || DatumGetTimestampTz(row->values[JOB_RUN_AFTER]) > at)
-		return NULL;
-	return candidate->prior_matched;
+	return !row->nulls[JOB_RUN_AFTER] && DatumGetTimestampTz(row->values[JOB_RUN_AFTER]) <= at;
 }
 
 /*
@@ -176,7 +175,7 @@ policy_candidate_decide(Candidate *candidate, const char *source)
 	bool		pushed = false;
 
 	policy_satisfied_init(&candidate->satisfied, candidate->job, candidate->key, at,
-						  policy_attempts_allowed_by(constraints), waited_for(candidate, at));
+						  policy_attempts_allowed_by(constraints), is_due(candidate, at));
 	/* What has committed while the row's lock was waited for counts. */
 	if (!IsolationUsesXactSnapshot() && !policy_is_peeking())
 	{
@@ -199,7 +198,7 @@ same_jsonb(Jsonb *a, Jsonb *b)
 }
 
 static bool
-same_rules(ArrayType * prior, const PolicyVerdict *verdict)
+same_rules(ArrayType *prior, const PolicyVerdict *verdict)
 {
 	Datum	   *items;
 	bool	   *nulls;
@@ -469,11 +468,14 @@ policy_approval_changed(PG_FUNCTION_ARGS)
 	JobApproval new;
 	int64		job_id;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
+	trigger = (TriggerData *) fcinfo->context;
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("policy_approval_changed must be called as a trigger")));
-	trigger = (TriggerData *) fcinfo->context;
+				 errmsg("policy.approval_changed() was called as another trigger than it is"),
+				 errhint("The extension's triggers are made by CREATE EXTENSION alone.")));
+	policy_check_trigger_table(trigger->tg_relation, "approvals");
 	tupdesc = RelationGetDescr(trigger->tg_relation);
 	policy_approval_from_tuple(trigger->tg_trigtuple, tupdesc, &old);
 	policy_approval_from_tuple(trigger->tg_newtuple, tupdesc, &new);

@@ -367,3 +367,37 @@ policy_snapshot_pin(text *name)
 	snapshot_close(&row);
 	return policy;
 }
+
+static bool
+rule_throttles(const CompiledPolicy *policy, const char *rule_id)
+{
+	for (int i = 0; i < policy->nrules; i++)
+	{
+		if (strcmp(policy->rules[i].id, rule_id) == 0)
+			return policy->rules[i].decision == POLICY_THROTTLE;
+	}
+	return false;
+}
+
+bool
+policy_snapshot_throttles(const char *name, const CompiledPolicy *policy, const char *rule_id)
+{
+	SnapshotRow row;
+	CompiledPolicy *stored = NULL;
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	char	   *cause = NULL;
+	bool		throttles = false;
+
+	snapshot_open(cstring_to_text(name), statement_snapshot(), &row);
+	if (HeapTupleIsValid(row.tuple) && snapshot_digest(&row, digest) &&
+		memcmp(digest, policy->digest, POLICY_DIGEST_LENGTH) == 0)
+		throttles = rule_throttles(policy, rule_id);
+	else if (HeapTupleIsValid(row.tuple))
+		stored = pin_row(&row, &cause);
+	snapshot_close(&row);
+	if (stored == NULL)
+		return throttles;
+	throttles = rule_throttles(stored, rule_id);
+	policy_cache_unpin(stored);
+	return throttles;
+}

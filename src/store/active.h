@@ -58,6 +58,13 @@ extern void policy_active(PolicyLook *site, ActivePolicy *active);
  */
 extern CompiledPolicy *policy_snapshot_pin(text *name);
 
+/*
+ * Whether a rule of a stored snapshot throttles; policy is the one in force, which
+ * it may be.  False where there is no such snapshot or rule, or it cannot be read.
+ */
+extern bool policy_snapshot_throttles(const char *name, const CompiledPolicy *policy,
+									  const char *rule_id);
+
 extern void policy_active_init(void);
 
 #endif							/* POLICY_ACTIVE_H */

@@ -54,6 +54,26 @@ policy_index_open(const char *name)
 }
 
 void
+policy_report_altered(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the columns of \"%s.%s\" have been altered", POLICY_SCHEMA, name),
+			 errhint("Take back what was altered: the extension's tables are its own; keep what is yours in the job's extra, or in a table beside.")));
+}
+
+void
+policy_check_trigger_table(Relation relation, const char *name)
+{
+	if (RelationGetRelid(relation) != policy_relation_oid(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("a trigger of \"%s.%s\" was called for \"%s\"", POLICY_SCHEMA, name,
+						RelationGetRelationName(relation)),
+				 errhint("The extension's triggers are made by CREATE EXTENSION alone.")));
+}
+
+void
 policy_table_close(Relation relation, Relation index)
 {
 	index_close(index, NoLock);

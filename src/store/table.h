@@ -7,6 +7,8 @@
 
 #include "utils/rel.h"
 
+#include "compat.h"
+
 #define POLICY_SCHEMA "policy"
 
 /* The oid of a relation of the schema policy; raises undefined_table. */
@@ -20,6 +22,12 @@ extern Relation policy_primary_key_open(Relation relation);
 
 /* An index by name, likewise. */
 extern Relation policy_index_open(const char *name);
+
+/* Raises object_not_in_prerequisite_state: its columns are not those it was made with. */
+POLICY_NORETURN extern void policy_report_altered(const char *name);
+
+/* Raises trigger_protocol_violated where a trigger is hung on another table than its own. */
+extern void policy_check_trigger_table(Relation relation, const char *name);
 
 /* Closes a table and an index of it; the locks stay, as a query's would. */
 extern void policy_table_close(Relation relation, Relation index);

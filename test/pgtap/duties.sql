@@ -81,7 +81,7 @@ SELECT is((SELECT count(*) FROM pg_proc p JOIN members m ON m.classid = 'pg_proc
 CREATE TEMP TABLE expected (duty text, functions text[], tables text[]);
 INSERT INTO expected VALUES
 	('evaluate', '{}', '{}'),
-	('submit', '{policy_submit(jsonb),"policy_cancel(bigint,text)","policy.tenant_key(text,jsonb)"}', '{jobs SELECT,jobs INSERT,
+	('submit', '{policy_submit(jsonb),"policy_cancel(bigint,text)","policy.idempotency_hash(text,jsonb,text)"}', '{jobs SELECT,jobs INSERT,
 		"jobs UPDATE (tenant_id,topic,capability,pack_id,actor_id,actor_type,idempotency_key,secrets_present,risk_tags,requires,actor_roles,labels,mcp,payload,extra)"}'),
 	('work', '{"policy_claim(text,integer,text[])","policy_heartbeat(bigint,uuid)","policy_complete(bigint,uuid,jsonb)","policy_fail(bigint,uuid,text)"}', '{}'),
 	('approve', '{"policy_approve(bigint,text)","policy_reject(bigint,text)",policy_approvals(boolean)}', '{}'),
