@@ -1,6 +1,6 @@
 -- Seals: policy_seal, policy_verify, and the partitions that policy_maintain makes.
 \ir common.psql
-SELECT plan(114);
+SELECT plan(115);
 
 -- Seals everything.  Another session's transaction (autovacuum's) may hold a seal
 -- up: asked again until there is none.
@@ -229,6 +229,12 @@ SELECT is((SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_class c WHERE c.oid
 	format('FOR VALUES FROM (''%s'') TO (''%s'')', date_trunc('month', now()) + make_interval(months => m.n),
 		date_trunc('month', now()) + make_interval(months => m.n + 1)), format('month %s is of UTC', m.n))
 FROM months m WHERE m.n BETWEEN 1 AND 3 ORDER BY m.n;
+
+-- Partitions have their keys each for itself: a second row of an id is found by its seal.
+SELECT is(after(format($$INSERT INTO policy.decisions SELECT d.decision_id, d.decided_at + interval '2 months', d.source, d.job_table, d.job_key, d.job_hash,
+		d.tenant_id, d.actor_id, d.topic, d.job, 'DENY', d.reason, d.matched_rule, d.matched_rules, d.monitored_rules, d.constraints, d.snapshot, d.release_id,
+		d.role, d.session_role, d.application_name, d.note FROM policy.decisions d WHERE d.decision_id = %s$$, :victim)), 'altered ' || :victim,
+	'a second decision of a sealed id, in another month, is named');
 
 -- With no row in the default partition this month is made as well, under any zone.
 SELECT tamper('DELETE FROM policy.decisions') \g /dev/null
