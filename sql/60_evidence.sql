@@ -259,6 +259,8 @@ BEGIN
 			DETAIL = 'This transaction''s snapshot may be older than what it would seal.',
 			HINT = 'Run it in a transaction of its own.';
 	END IF;
+	-- As policy_maintain locks them: its row first.
+	PERFORM FROM policy.maintenance m FOR UPDATE;
 	LOCK TABLE policy.seals IN SHARE ROW EXCLUSIVE MODE;
 	through := policy.sealable_through();
 	SELECT s.* INTO last FROM policy.seals s ORDER BY s.seal_id DESC LIMIT 1;

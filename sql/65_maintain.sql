@@ -41,9 +41,11 @@ $$;
 COMMENT ON FUNCTION policy.make_partition(date) IS
 	'Makes the partition of policy.decisions for a month (its first day), unless it is there or the default partition has rows of that month. Returns how many it made.';
 
+-- Everybody who submits queues behind a lock that is waited for: better not to get
+-- it this time.
 CREATE FUNCTION policy.make_partitions() RETURNS integer
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
+	SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
 	AS $$
 DECLARE
 	made integer := 0;
@@ -51,13 +53,17 @@ DECLARE
 BEGIN
 	FOR month IN SELECT (date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')
 		+ make_interval(months => n))::date FROM generate_series(0, 3) n LOOP
-		made := made + policy.make_partition(month);
+		BEGIN
+			made := made + policy.make_partition(month);
+		EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+			RETURN made;
+		END;
 	END LOOP;
 	RETURN made;
 END
 $$;
 COMMENT ON FUNCTION policy.make_partitions() IS
-	'Makes the partitions of this month and the three after it. Returns how many it made.';
+	'Makes the partitions of this month and the three after it, but for those that it would have to wait more than a second for. Returns how many it made.';
 
 CREATE FUNCTION policy.expire_approvals(most integer) RETURNS integer
 	LANGUAGE plpgsql
@@ -168,12 +174,12 @@ DECLARE
 BEGIN
 	-- One at a time; the other goes on where this one ends.
 	PERFORM FROM policy.maintenance m FOR UPDATE;
-	-- First, before any row is locked: it needs the default partition for itself.
-	partitions := policy.make_partitions();
 	expired := policy.expire_approvals(batch);
 	SELECT r.redecided, r.more INTO redecided, more FROM policy.redecide_pending(batch) r;
 	timed_out := policy.time_out_jobs(batch);
 	SELECT coalesce(sum(cardinality(s.decision_ids)), 0) INTO sealed FROM @extschema@.policy_seal() s;
+	-- Last: what it locks, it locks to the end.
+	partitions := policy.make_partitions();
 	more := more OR expired = batch OR timed_out = batch;
 	UPDATE policy.maintenance m SET maintained_at = clock_timestamp();
 END

@@ -238,6 +238,33 @@ $$;
 COMMENT ON FUNCTION policy.expected_triggers() IS
 	'The triggers that the extension rests on, and how each is enabled (pg_trigger.tgenabled).';
 
+-- Ids and times of decisions count up together: what is looked for is found by halves.
+CREATE FUNCTION policy.first_decision_since(since timestamptz) RETURNS bigint
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	low bigint := 1;
+	high bigint := (SELECT s.last_value + 1 FROM policy.decision_id_seq s);
+	middle bigint;
+	decided timestamptz;
+BEGIN
+	WHILE low < high LOOP
+		middle := low + (high - low) / 2;
+		SELECT d.decided_at INTO decided FROM policy.decisions d
+			WHERE d.decision_id >= middle ORDER BY d.decision_id LIMIT 1;
+		IF decided < since THEN
+			low := middle + 1;
+		ELSE
+			high := middle;
+		END IF;
+	END LOOP;
+	RETURN low;
+END
+$$;
+COMMENT ON FUNCTION policy.first_decision_since(timestamptz) IS
+	'The id from which on decisions were made at that time or later, but for what long transactions wrote meanwhile.';
+
 CREATE FUNCTION policy_status(
 	OUT snapshot text, OUT release_id bigint, OUT since timestamptz, OUT fail_mode text,
 	OUT ready bigint, OUT awaiting_approval bigint, OUT throttled bigint, OUT running bigint,
@@ -281,6 +308,7 @@ CREATE FUNCTION policy_status(
 		CROSS JOIN (SELECT coalesce(jsonb_object_agg(e.decision, e.n), '{}') AS mix
 			FROM (SELECT c.decision::text, count(*) AS n FROM policy.decisions c
 				WHERE c.decided_at > statement_timestamp() - interval '1 hour'
+					AND c.decision_id >= policy.first_decision_since(statement_timestamp() - interval '1 hour')
 				GROUP BY c.decision) e) d
 		CROSS JOIN (SELECT
 			EXISTS (SELECT FROM policy.jobs j WHERE j.state = 'running'

@@ -18,6 +18,7 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "dispatch/dispatch.h"
 #include "dispatch/owner_query.h"
 #include "dispatch/settle.h"
 #include "rows.h"
@@ -303,6 +304,8 @@ policy_claim(PG_FUNCTION_ARGS)
 	MemoryContext caller;
 
 	check_arguments(fcinfo);
+	if (!PG_ARGISNULL(2))
+		policy_check_topics(PG_GETARG_ARRAYTYPE_P(2));
 	claim.worker = PG_GETARG_DATUM(0);
 	claim.wanted = PG_GETARG_INT32(1);
 	claim.topics = PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2);

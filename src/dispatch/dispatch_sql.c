@@ -90,6 +90,19 @@ compile_topic(Datum pattern, bool isnull, Glob *glob)
 	glob_compile(parsed, NULL, glob);
 }
 
+void
+policy_check_topics(ArrayType *topics)
+{
+	Datum	   *items;
+	bool	   *nulls;
+	int			count;
+	Glob		glob;
+
+	deconstruct_array(topics, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &count);
+	for (int i = 0; i < count; i++)
+		compile_topic(items[i], nulls[i], &glob);
+}
+
 static TopicPatterns *
 compile_topics(FunctionCallInfo fcinfo, ArrayType *source)
 {

@@ -17,6 +17,7 @@ typedef struct Compilation
 {
 	CompiledPolicy *policy;
 	PolicyArena arena;
+	MemoryContext scratch;		/* reset for each rule */
 	Jsonb	   *defaults_alone; /* of a rule without constraints */
 	Jsonb	  **alone;			/* what rules were given, by its hash, to
 								 * share */
@@ -107,6 +108,7 @@ compile_match(Compilation *compilation, const PolicyMatch *match, CompiledMatch 
 	compiled->secrets_present = match->secrets_present;
 	if (match->when == NULL)
 		return;
+	MemoryContextSwitchTo(compilation->policy->context);
 	compiled->when = policy_predicate_compile(match->when);
 	compiled->lax = match->lax;
 	if (match->null_places.count > 0)
@@ -116,6 +118,7 @@ compile_match(Compilation *compilation, const PolicyMatch *match, CompiledMatch 
 		*places = policy_paths_copy(&match->null_places);
 		compiled->null_places = places;
 	}
+	MemoryContextSwitchTo(compilation->scratch);
 }
 
 static void
@@ -169,7 +172,8 @@ grow_alone(Compilation *compilation)
 	uint32		old_size = old == NULL ? 0 : compilation->alone_mask + 1;
 	uint32		size = Max(64, old_size * 2);
 
-	compilation->alone = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Jsonb *) * size);
+	compilation->alone = MemoryContextAllocHuge(compilation->policy->context,
+												sizeof(Jsonb *) * size);
 	memset(compilation->alone, 0, sizeof(Jsonb *) * size);
 	compilation->alone_mask = size - 1;
 	for (uint32 i = 0; i < old_size; i++)
@@ -247,8 +251,11 @@ compile_rule(Compilation *compilation, const PolicyRule *rule, int position,
 	compiled->has_velocity = rule->velocity != NULL;
 	compiled->wait = compiled->has_velocity ?
 		rule->velocity->window_seconds : rule->retry_after_sec;
-	if (rule->approval != NULL)
-		compiled->approval = compile_approval(rule->approval);
+	if (rule->approval == NULL)
+		return;
+	MemoryContextSwitchTo(compilation->policy->context);
+	compiled->approval = compile_approval(rule->approval);
+	MemoryContextSwitchTo(compilation->scratch);
 }
 
 static bool
@@ -265,8 +272,11 @@ compile_rules(Compilation *compilation, const Policy *policy, PolicyBudget *budg
 			return false;
 		if (!policy->rules[i].enabled)
 			continue;
+		MemoryContextReset(compilation->scratch);
+		MemoryContextSwitchTo(compilation->scratch);
 		compile_rule(compilation, &policy->rules[i], compiled->nrules,
 					 &compiled->rules[compiled->nrules]);
+		MemoryContextSwitchTo(compiled->context);
 		compiled->nrules++;
 	}
 	return true;
@@ -305,11 +315,16 @@ policy_compile(const Policy *policy, const uint8 *digest, MemoryContext parent,
 	compiled->first_match = policy->first_match;
 	memcpy(compiled->digest, digest, POLICY_DIGEST_LENGTH);
 	policy_arena_init(&compilation.arena, context);
+	compilation.scratch = AllocSetContextCreate(caller, "policy compilation",
+												ALLOCSET_DEFAULT_SIZES);
 	compile_defaults(&compilation, policy);
 	compiled->masks = policy_paths_copy(&policy->masks);
 	complete = compile_rules(&compilation, policy, budget);
 	if (complete)
 		compiled->index = rule_index_build(compiled->rules, compiled->nrules);
+	if (compilation.alone != NULL)
+		pfree(compilation.alone);
+	MemoryContextDelete(compilation.scratch);
 	MemoryContextSwitchTo(caller);
 	if (!complete)
 	{

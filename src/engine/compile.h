@@ -90,6 +90,8 @@ typedef struct CompiledRule
 	const CompiledApproval *approval;	/* REQUIRE_APPROVAL, else NULL */
 	PolicyDecision decision;
 	int32		position;		/* among the rules, in document order */
+	int32		proven;			/* the condition that the index has tried, or
+								 * -1 */
 	int32		nexceptions;
 	int32		wait;			/* THROTTLE: seconds; a velocity's window */
 	bool		monitor;

@@ -18,26 +18,42 @@ typedef struct Member
 	const CompiledRule *rule;	/* NULL: the default */
 	PolicyDecision decision;
 	const PolicyConstraint *constraints;
-	int			position;
 } Member;
 
 typedef struct Members
 {
 	Member	   *items;			/* by standing; the first one wins */
 	int			count;
+	const CompiledRule **rules; /* those that are rules, in document order */
+	int			nrules;
+	bool		with_default;
 	const PolicyConstraint *constraints;	/* merged and filled; NULL where
 											 * the one member's own is at hand */
 } Members;
 
-static int
-compare_members(const void *a, const void *b)
+/* Puts members that are in document order into that of standing. */
+static void
+order_members(Members *members)
 {
-	const Member *left = a;
-	const Member *right = b;
+	int			first[POLICY_NDECISIONS] = {0};
+	int			next = 0;
+	Member	   *ordered;
 
-	if (left->decision != right->decision)
-		return (int) right->decision - (int) left->decision;
-	return left->position - right->position;
+	if (members->count < 2)
+		return;
+	for (int i = 0; i < members->count; i++)
+		first[members->items[i].decision]++;
+	for (int decision = POLICY_NDECISIONS - 1; decision >= 0; decision--)
+	{
+		int			count = first[decision];
+
+		first[decision] = next;
+		next += count;
+	}
+	ordered = palloc(sizeof(Member) * members->count);
+	for (int i = 0; i < members->count; i++)
+		ordered[first[members->items[i].decision]++] = members->items[i];
+	members->items = ordered;
 }
 
 /* The decision of a rule (NULL: the default), or what it counts as once satisfied. */
@@ -61,7 +77,6 @@ default_member(const CompiledPolicy *policy, PolicySatisfied *satisfied)
 	member.rule = NULL;
 	member.decision = standing_decision(NULL, policy->default_decision, satisfied);
 	member.constraints = policy->default_constraints;
-	member.position = policy->nrules;
 	return member;
 }
 
@@ -77,6 +92,7 @@ collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_mayb
 	bool		certain = false;
 
 	members.items = palloc(sizeof(Member) * (rules->count + 1));
+	members.rules = palloc(sizeof(CompiledRule *) * (rules->count + 1));
 	for (int i = 0; i < rules->count; i++)
 	{
 		const ApplyingRule *applying = &rules->items[i];
@@ -85,16 +101,17 @@ collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_mayb
 		if (applying->standing == POLICY_APPLIES_MAYBE && !with_maybes)
 			continue;
 		certain = certain || applying->standing == POLICY_APPLIES;
+		members.rules[members.nrules++] = applying->rule;
 		member->rule = applying->rule;
 		member->decision = standing_decision(applying->rule, applying->rule->decision,
 											 satisfied);
 		member->constraints = applying->rule->constraints;
-		member->position = applying->rule->position;
 		members.count++;
 	}
+	members.with_default = !certain;
 	if (!certain)
 		members.items[members.count++] = default_member(policy, satisfied);
-	qsort(members.items, members.count, sizeof(Member), compare_members);
+	order_members(&members);
 	return members;
 }
 
@@ -106,7 +123,8 @@ merged_constraints(const CompiledPolicy *policy, const Members *members)
 
 	for (int i = 0; i < members->count; i++)
 	{
-		if (members->items[i].decision != POLICY_DENY)
+		if (members->items[i].decision != POLICY_DENY &&
+			members->items[i].constraints->u.object.count > 0)
 			merged = constraint_merge(merged, members->items[i].constraints);
 	}
 	return constraint_fill(merged, policy->default_constraints);
@@ -180,33 +198,30 @@ greatest_wait(const Members *members)
 	return wait;
 }
 
-static int
-compare_positions(const void *a, const void *b)
-{
-	return (*(const CompiledRule *const *) a)->position -
-		(*(const CompiledRule *const *) b)->position;
-}
-
 static void
 set_matched(const Members *members, bool winner_alone, PolicyVerdict *verdict)
 {
-	int			count = winner_alone ? 1 : members->count;
-
-	verdict->matched = palloc(sizeof(CompiledRule *) * count);
-	for (int i = 0; i < count; i++)
+	if (!winner_alone)
 	{
-		if (members->items[i].rule != NULL)
-			verdict->matched[verdict->nmatched++] = members->items[i].rule;
-		else
-			verdict->default_counts = true;
+		verdict->matched = members->rules;
+		verdict->nmatched = members->nrules;
+		verdict->default_counts = members->with_default;
+		return;
 	}
-	qsort(verdict->matched, verdict->nmatched, sizeof(CompiledRule *), compare_positions);
+	verdict->default_counts = members->items[0].rule == NULL;
+	if (verdict->default_counts)
+		return;
+	verdict->matched = palloc(sizeof(CompiledRule *));
+	verdict->matched[0] = members->items[0].rule;
+	verdict->nmatched = 1;
 }
 
 static void
 set_monitored(const ApplyingRules *monitoring, PolicyVerdict *verdict)
 {
-	verdict->monitored = palloc(sizeof(CompiledRule *) * Max(monitoring->count, 1));
+	if (monitoring->count == 0)
+		return;
+	verdict->monitored = palloc(sizeof(CompiledRule *) * monitoring->count);
 	for (int i = 0; i < monitoring->count; i++)
 		verdict->monitored[i] = monitoring->items[i].rule;
 	verdict->nmonitored = monitoring->count;

@@ -154,10 +154,13 @@ add_wildcard_item(GlobSegment *segment, PolicyArena *arena, const PolicyPatternT
 	}
 }
 
-/* Compiles the tokens first .. last - 1, none of which is a `*`. */
+/*
+ * Compiles the tokens first .. last - 1, none of which is a `*`.  searched: it is
+ * anchored at neither end of a value.
+ */
 static void
-compile_segment(const PolicyPattern *pattern, int first, int last, PolicyArena *arena,
-				GlobSegment *segment)
+compile_segment(const PolicyPattern *pattern, int first, int last, bool searched,
+				PolicyArena *arena, GlobSegment *segment)
 {
 	int			nitems = 0;
 
@@ -171,6 +174,11 @@ compile_segment(const PolicyPattern *pattern, int first, int last, PolicyArena *
 
 	for (int i = first; i < last; i++)
 		nitems += pattern->tokens[i].kind == POLICY_TOKEN_LITERAL ? pattern->tokens[i].len : 1;
+	if (pattern->tokens[first].kind == POLICY_TOKEN_LITERAL)
+	{
+		segment->len = pattern->tokens[first].len;
+		segment->lead = policy_arena_string(arena, pattern->tokens[first].bytes, segment->len);
+	}
 	segment->items = policy_arena_alloc(arena, sizeof(GlobItem) * nitems);
 	for (int i = first; i < last; i++)
 	{
@@ -179,7 +187,8 @@ compile_segment(const PolicyPattern *pattern, int first, int last, PolicyArena *
 		else
 			add_wildcard_item(segment, arena, &pattern->tokens[i]);
 	}
-	build_masks(segment, arena);
+	if (searched)
+		build_masks(segment, arena);
 }
 
 /* Cuts at the `*`s. */
@@ -197,7 +206,8 @@ compile_segments(const PolicyPattern *pattern, PolicyArena *arena, Glob *glob)
 		if (i < pattern->ntokens && pattern->tokens[i].kind != POLICY_TOKEN_ANY_RUN)
 			continue;
 		if (i > first)
-			compile_segment(pattern, first, i, arena, &glob->u.segments[glob->count++]);
+			compile_segment(pattern, first, i, first > 0 && i < pattern->ntokens, arena,
+							&glob->u.segments[glob->count++]);
 		first = i + 1;
 	}
 }
@@ -235,9 +245,9 @@ glob_literal_prefix(const Glob *glob, const char **bytes, int *len, bool *whole)
 		*bytes = glob->u.bytes;
 		*len = glob->count;
 	}
-	else if (first != NULL && !glob->open_start && first->bytes != NULL)
+	else if (first != NULL && !glob->open_start && first->len > 0)
 	{
-		*bytes = first->bytes;
+		*bytes = first->bytes != NULL ? first->bytes : first->lead;
 		*len = first->len;
 	}
 }

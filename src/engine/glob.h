@@ -35,7 +35,8 @@ typedef struct GlobMask
 typedef struct GlobSegment
 {
 	const char *bytes;			/* a segment of literals alone, else NULL */
-	int			len;
+	const char *lead;			/* any other: the literals that it begins with */
+	int			len;			/* of either */
 	GlobItem   *items;			/* any other */
 	int			nitems;
 	GlobMask   *masks;			/* sorted by code point; NULL: compare items */

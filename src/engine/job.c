@@ -11,34 +11,80 @@
 #include "utils/numeric.h"
 
 #include "engine/job.h"
+#include "engine/jsonb_walk.h"
 #include "engine/nulls.h"
 #include "language/normalize.h"
+
+/* The keys of a job that mean something, by length and bytes. */
+typedef enum JobKey
+{
+	KEY_JOB,
+	KEY_MCP,
+	KEY_ACTOR,
+	KEY_TOPIC,
+	KEY_LABELS,
+	KEY_TENANT,
+	KEY_PACK_ID,
+	KEY_ACTOR_ID,
+	KEY_REQUIRES,
+	KEY_RISK_TAGS,
+	KEY_TENANT_ID,
+	KEY_ACTOR_TYPE,
+	KEY_CAPABILITY,
+	KEY_ACTOR_ROLES,
+	KEY_IDEMPOTENCY_KEY,
+	KEY_SECRETS_PRESENT
+} JobKey;
+
+#define NKEYS (KEY_SECRETS_PRESENT + 1)
+#define MAX_KEY_LENGTH 15
+
+static const char *const job_keys[NKEYS] = {
+	"job", "mcp", "actor", "topic", "labels", "tenant", "pack_id", "actor_id", "requires",
+	"risk_tags", "tenant_id", "actor_type", "capability", "actor_roles", "idempotency_key",
+	"secrets_present"
+};
+
+/* The first key of each length, and the one after the last. */
+static const uint8 keys_of_length[MAX_KEY_LENGTH + 2] = {
+	0, 0, 0, KEY_JOB, KEY_ACTOR, KEY_ACTOR, KEY_LABELS, KEY_PACK_ID, KEY_ACTOR_ID,
+	KEY_RISK_TAGS, KEY_ACTOR_TYPE, KEY_ACTOR_ROLES, KEY_IDEMPOTENCY_KEY, KEY_IDEMPOTENCY_KEY,
+	KEY_IDEMPOTENCY_KEY, KEY_IDEMPOTENCY_KEY, NKEYS
+};
+
+/* What a job has under each key; NULL where it is not there or null. */
+typedef struct JobEntries
+{
+	JsonbValue *values[NKEYS];
+	JsonbValue	space[NKEYS];
+} JobEntries;
 
 /* Where the two spellings of a scalar field stand at the top of a job. */
 static const struct
 {
-	const char *name;
+	JobKey		key;
 	PolicyField field;
 }			top_fields[] = {
-	{"topic", POLICY_FIELD_TOPIC},
-	{"tenant_id", POLICY_FIELD_TENANT},
-	{"tenant", POLICY_FIELD_TENANT},
-	{"capability", POLICY_FIELD_CAPABILITY},
-	{"pack_id", POLICY_FIELD_PACK_ID},
-	{"actor_id", POLICY_FIELD_ACTOR_ID},
-	{"actor_type", POLICY_FIELD_ACTOR_TYPE},
+	{KEY_TOPIC, POLICY_FIELD_TOPIC},
+	{KEY_TENANT_ID, POLICY_FIELD_TENANT},
+	{KEY_TENANT, POLICY_FIELD_TENANT},
+	{KEY_CAPABILITY, POLICY_FIELD_CAPABILITY},
+	{KEY_PACK_ID, POLICY_FIELD_PACK_ID},
+	{KEY_ACTOR_ID, POLICY_FIELD_ACTOR_ID},
+	{KEY_ACTOR_TYPE, POLICY_FIELD_ACTOR_TYPE},
 };
 
 static const struct
 {
+	const char *key;
 	const char *name;
 	const char *labels[3];		/* normalised names that mean the same */
 	PolicyField field;
 }			mcp_fields[] = {
-	{"server", {"mcp.server", "mcp_server", "mcpserver"}, POLICY_FIELD_MCP_SERVER},
-	{"tool", {"mcp.tool", "mcp_tool", "mcptool"}, POLICY_FIELD_MCP_TOOL},
-	{"resource", {"mcp.resource", "mcp_resource", "mcpresource"}, POLICY_FIELD_MCP_RESOURCE},
-	{"action", {"mcp.action", "mcp_action", "mcpaction"}, POLICY_FIELD_MCP_ACTION},
+	{"server", "mcp.server", {"mcp.server", "mcp_server", "mcpserver"}, POLICY_FIELD_MCP_SERVER},
+	{"tool", "mcp.tool", {"mcp.tool", "mcp_tool", "mcptool"}, POLICY_FIELD_MCP_TOOL},
+	{"resource", "mcp.resource", {"mcp.resource", "mcp_resource", "mcpresource"}, POLICY_FIELD_MCP_RESOURCE},
+	{"action", "mcp.action", {"mcp.action", "mcp_action", "mcpaction"}, POLICY_FIELD_MCP_ACTION},
 };
 
 static bool invalid(Job *job, const char *fmt,...) pg_attribute_printf(2, 3);
@@ -63,6 +109,30 @@ get_value(JsonbContainer *object, const char *name, JsonbValue *space)
 	JsonbValue *value = getKeyJsonValueFromContainer(object, name, strlen(name), space);
 
 	return value == NULL || value->type == jbvNull ? NULL : value;
+}
+
+static void
+read_entries(JsonbContainer *object, JobEntries *entries)
+{
+	JsonbWalk	walk;
+	JsonbValue	value;
+	const char *name;
+	int			len;
+
+	memset(entries->values, 0, sizeof(entries->values));
+	jsonb_walk_object(&walk, object);
+	while (jsonb_walk_pair(&walk, &name, &len, &value))
+	{
+		if (len > MAX_KEY_LENGTH)
+			break;				/* the others are longer still */
+		for (int key = keys_of_length[len]; key < keys_of_length[len + 1]; key++)
+		{
+			if (memcmp(job_keys[key], name, len) != 0 || value.type == jbvNull)
+				continue;
+			entries->space[key] = value;
+			entries->values[key] = &entries->space[key];
+		}
+	}
 }
 
 static bool
@@ -106,11 +176,8 @@ add_fact(Job *job, PolicyField field, const char *name, const JobString *fact)
 }
 
 static bool
-read_fact(Job *job, JsonbContainer *object, const char *key, const char *name,
-		  PolicyField field)
+read_fact(Job *job, const JsonbValue *value, const char *name, PolicyField field)
 {
-	JsonbValue	space;
-	JsonbValue *value = get_value(object, key, &space);
 	JobString	fact = {0};
 
 	return value == NULL ||
@@ -122,6 +189,8 @@ static bool
 read_array(Job *job, const char *name, const JsonbValue *value, JobSet *set)
 {
 	JsonbContainer *array;
+	JsonbWalk	walk;
+	JsonbValue	item;
 	uint32		count;
 
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
@@ -133,14 +202,14 @@ read_array(Job *job, const char *name, const JsonbValue *value, JobSet *set)
 		return invalid(job, "%s has more than %d items", name, POLICY_MAX_SET_ITEMS);
 
 	set->items = palloc(sizeof(JobString) * Max(count, 1));
-	for (uint32 i = 0; i < count; i++)
+	jsonb_walk_array(&walk, array);
+	while (jsonb_walk_element(&walk, &item))
 	{
-		JsonbValue *item = getIthJsonbValueFromContainer(array, i);
 		JobString  *to = &set->items[set->count];
 
-		if (item->type != jbvString)
+		if (item.type != jbvString)
 			return invalid(job, "%s has an item that is not a string", name);
-		if (!read_string(job, name, item, to))
+		if (!read_string(job, name, &item, to))
 			return false;
 		if (to->data != NULL)
 			set->count++;
@@ -171,13 +240,10 @@ is_subset(const JobSet *a, const JobSet *b)
 }
 
 static bool
-read_set(Job *job, JsonbContainer *object, const char *key, const char *name,
-		 PolicyField field)
+read_set(Job *job, const JsonbValue *value, const char *name, PolicyField field)
 {
 	JobSet	   *known = &job->sets[field - POLICY_FIRST_SET];
 	JobSet		set = {0};
-	JsonbValue	space;
-	JsonbValue *value = get_value(object, key, &space);
 
 	if (value == NULL)
 		return true;
@@ -193,11 +259,8 @@ read_set(Job *job, JsonbContainer *object, const char *key, const char *name,
 
 /* Sets *container to NULL where the key is not there. */
 static bool
-read_object(Job *job, JsonbContainer *object, const char *name, JsonbContainer **container)
+read_object(Job *job, const JsonbValue *value, const char *name, JsonbContainer **container)
 {
-	JsonbValue	space;
-	JsonbValue *value = get_value(object, name, &space);
-
 	*container = NULL;
 	if (value == NULL)
 		return true;
@@ -208,18 +271,22 @@ read_object(Job *job, JsonbContainer *object, const char *name, JsonbContainer *
 }
 
 static bool
-read_actor(Job *job, JsonbContainer *object)
+read_actor(Job *job, const JobEntries *entries)
 {
 	JsonbContainer *actor;
+	JsonbValue	space;
 
-	if (!read_object(job, object, "actor", &actor))
+	if (!read_object(job, entries->values[KEY_ACTOR], "actor", &actor))
 		return false;
 	if (actor != NULL &&
-		!(read_fact(job, actor, "id", "actor.id", POLICY_FIELD_ACTOR_ID) &&
-		  read_fact(job, actor, "type", "actor.type", POLICY_FIELD_ACTOR_TYPE) &&
-		  read_set(job, actor, "roles", "actor.roles", POLICY_FIELD_ACTOR_ROLES)))
+		!(read_fact(job, get_value(actor, "id", &space), "actor.id", POLICY_FIELD_ACTOR_ID) &&
+		  read_fact(job, get_value(actor, "type", &space), "actor.type",
+					POLICY_FIELD_ACTOR_TYPE) &&
+		  read_set(job, get_value(actor, "roles", &space), "actor.roles",
+				   POLICY_FIELD_ACTOR_ROLES)))
 		return false;
-	return read_set(job, object, "actor_roles", "actor_roles", POLICY_FIELD_ACTOR_ROLES);
+	return read_set(job, entries->values[KEY_ACTOR_ROLES], "actor_roles",
+					POLICY_FIELD_ACTOR_ROLES);
 }
 
 /* A label's value as ->> gives it; absent for null. */
@@ -265,7 +332,13 @@ static bool
 unite_labels(Job *job)
 {
 	int			count = 0;
+	bool		sorted = true;
 
+	/* As jsonb has them, but for names that normalising has changed. */
+	for (int i = 1; i < job->nlabels && sorted; i++)
+		sorted = compare_labels(&job->labels[i - 1], &job->labels[i]) < 0;
+	if (sorted)
+		return true;
 	qsort(job->labels, job->nlabels, sizeof(JobLabel), compare_labels);
 	for (int i = 0; i < job->nlabels; i++)
 	{
@@ -280,16 +353,26 @@ unite_labels(Job *job)
 	return true;
 }
 
+/* Notes that a label is one of those that say more than their rule's conditions. */
+static void
+note_label(Job *job, const JobString *name)
+{
+	job->has_mcp_label = job->has_mcp_label ||
+		(name->len > 3 && memcmp(name->data, "mcp", 3) == 0);
+	job->has_secrets_label = job->has_secrets_label ||
+		(name->len == (int) sizeof("secrets_present") - 1 && name->data[0] == 's');
+}
+
 static bool
-read_labels(Job *job, JsonbContainer *object)
+read_labels(Job *job, const JsonbValue *value)
 {
 	JsonbContainer *labels;
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	value;
-	JobLabel   *label;
+	JsonbWalk	walk;
+	JsonbValue	item;
+	const char *name;
+	int			len;
 
-	if (!read_object(job, object, "labels", &labels))
+	if (!read_object(job, value, "labels", &labels))
 		return false;
 	if (labels == NULL)
 		return true;
@@ -297,40 +380,29 @@ read_labels(Job *job, JsonbContainer *object)
 		return invalid(job, "labels has more than %d items", POLICY_MAX_LABELS);
 
 	job->labels = palloc(sizeof(JobLabel) * Max(JsonContainerSize(labels), 1));
-	iterator = JsonbIteratorInit(labels);
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	jsonb_walk_object(&walk, labels);
+	while (jsonb_walk_pair(&walk, &name, &len, &item))
 	{
-		label = &job->labels[job->nlabels];
-		if (token == WJB_KEY &&
-			!policy_normalize(value.val.string.val, value.val.string.len, POLICY_TRIM,
-							  &label->name.data, &label->name.len))
+		JobLabel   *label = &job->labels[job->nlabels];
+
+		if (!policy_normalize(name, len, POLICY_TRIM, &label->name.data, &label->name.len))
 			return invalid(job, "a label has too many combining characters in a row");
-		if (token != WJB_VALUE)
-			continue;
-		if (!read_label_value(job, &value, &label->value))
+		if (!read_label_value(job, &item, &label->value))
 			return false;
-		if (label->value.data != NULL)
-			job->nlabels++;
+		if (label->value.data == NULL)
+			continue;
+		note_label(job, &label->name);
+		job->nlabels++;
 	}
 	return unite_labels(job);
 }
 
 static bool
-read_mcp(Job *job, JsonbContainer *object)
+read_mcp_labels(Job *job)
 {
-	JsonbContainer *mcp;
-
-	if (!read_object(job, object, "mcp", &mcp))
-		return false;
 	for (int i = 0; i < (int) lengthof(mcp_fields); i++)
 	{
-		char		name[32];
-
-		snprintf(name, sizeof(name), "mcp.%s", mcp_fields[i].name);
-		if (mcp != NULL &&
-			!read_fact(job, mcp, mcp_fields[i].name, name, mcp_fields[i].field))
-			return false;
-		for (int j = 0; j < (int) lengthof(mcp_fields[i].labels) && job->nlabels > 0; j++)
+		for (int j = 0; j < (int) lengthof(mcp_fields[i].labels); j++)
 		{
 			const char *spelling = mcp_fields[i].labels[j];
 			const JobString *label = policy_job_label(job, spelling, strlen(spelling));
@@ -343,21 +415,38 @@ read_mcp(Job *job, JsonbContainer *object)
 }
 
 static bool
+read_mcp(Job *job, const JsonbValue *value)
+{
+	JsonbContainer *mcp;
+	JsonbValue	space;
+
+	if (!read_object(job, value, "mcp", &mcp))
+		return false;
+	for (int i = 0; mcp != NULL && i < (int) lengthof(mcp_fields); i++)
+	{
+		if (!read_fact(job, get_value(mcp, mcp_fields[i].key, &space), mcp_fields[i].name,
+					   mcp_fields[i].field))
+			return false;
+	}
+	return !job->has_mcp_label || read_mcp_labels(job);
+}
+
+static bool
 says(const JobString *value, const char *word)
 {
 	return value->len == (int) strlen(word) && memcmp(value->data, word, value->len) == 0;
 }
 
 static bool
-read_secrets_present(Job *job, JsonbContainer *object)
+read_secrets_present(Job *job, const JsonbValue *value)
 {
-	JsonbValue	space;
-	JsonbValue *value = get_value(object, "secrets_present", &space);
-	const JobString *label = policy_job_label(job, "secrets_present", strlen("secrets_present"));
-	JobString	tag = {"secrets", strlen("secrets")};
+	const JobString *label = NULL;
+	JobString	tag = {"secrets", sizeof("secrets") - 1};
 
 	if (value != NULL && value->type != jbvBool)
 		return invalid(job, "secrets_present is not a boolean");
+	if (job->has_secrets_label)
+		label = policy_job_label(job, "secrets_present", strlen("secrets_present"));
 	job->secrets_present = (value != NULL && value->val.boolean) ||
 		(label != NULL && (says(label, "true") || says(label, "1") || says(label, "yes"))) ||
 		set_contains(&job->sets[POLICY_FIELD_RISK_TAGS - POLICY_FIRST_SET], &tag);
@@ -365,29 +454,18 @@ read_secrets_present(Job *job, JsonbContainer *object)
 }
 
 static bool
-read_topic_length(Job *job, JsonbContainer *object)
-{
-	JsonbValue	space;
-	JsonbValue *value = get_value(object, "topic", &space);
-
-	if (value != NULL && value->type == jbvString &&
-		value->val.string.len > POLICY_MAX_TOPIC_BYTES)
-		return invalid(job, "topic is longer than %d bytes", POLICY_MAX_TOPIC_BYTES);
-	return true;
-}
-
-static bool
-read_fields(Job *job, JsonbContainer *object)
+read_fields(Job *job, const JobEntries *entries)
 {
 	static const JobString default_tenant = {"default", sizeof("default") - 1};
-	JsonbValue	space;
-	JsonbValue *value;
+	const JsonbValue *topic = entries->values[KEY_TOPIC];
+	const JsonbValue *key = entries->values[KEY_IDEMPOTENCY_KEY];
 
-	if (!read_topic_length(job, object))
-		return false;
+	if (topic != NULL && topic->type == jbvString &&
+		topic->val.string.len > POLICY_MAX_TOPIC_BYTES)
+		return invalid(job, "topic is longer than %d bytes", POLICY_MAX_TOPIC_BYTES);
 	for (int i = 0; i < (int) lengthof(top_fields); i++)
 	{
-		if (!read_fact(job, object, top_fields[i].name, top_fields[i].name,
+		if (!read_fact(job, entries->values[top_fields[i].key], job_keys[top_fields[i].key],
 					   top_fields[i].field))
 			return false;
 	}
@@ -395,17 +473,15 @@ read_fields(Job *job, JsonbContainer *object)
 		return invalid(job, "topic is absent");
 	if (job->fields[POLICY_FIELD_TENANT].data == NULL)
 		job->fields[POLICY_FIELD_TENANT] = default_tenant;
-
-	value = get_value(object, "idempotency_key", &space);
-	if (value != NULL && value->type != jbvString)
+	if (key != NULL && key->type != jbvString)
 		return invalid(job, "idempotency_key is not a string");
 
-	return read_actor(job, object) &&
-		read_set(job, object, "risk_tags", "risk_tags", POLICY_FIELD_RISK_TAGS) &&
-		read_set(job, object, "requires", "requires", POLICY_FIELD_REQUIRES) &&
-		read_labels(job, object) &&
-		read_mcp(job, object) &&
-		read_secrets_present(job, object);
+	return read_actor(job, entries) &&
+		read_set(job, entries->values[KEY_RISK_TAGS], "risk_tags", POLICY_FIELD_RISK_TAGS) &&
+		read_set(job, entries->values[KEY_REQUIRES], "requires", POLICY_FIELD_REQUIRES) &&
+		read_labels(job, entries->values[KEY_LABELS]) &&
+		read_mcp(job, entries->values[KEY_MCP]) &&
+		read_secrets_present(job, entries->values[KEY_SECRETS_PRESENT]);
 }
 
 /* The simulate request: `job`, at most `tenant_id` beside it, and nothing else. */
@@ -499,6 +575,8 @@ policy_job_set_too_large(Job *job)
 void
 policy_job_read(Jsonb *source, Job *job)
 {
+	JobEntries	entries;
+
 	memset(job, 0, sizeof(Job));
 	job->source = source;
 	if (source == NULL)
@@ -508,7 +586,10 @@ policy_job_read(Jsonb *source, Job *job)
 	else if (!JB_ROOT_IS_OBJECT(source))
 		invalid(job, "it is not an object");
 	else if (!is_request(&source->root) || unwrap(job, &source->root))
-		read_fields(job, &job->source->root);
+	{
+		read_entries(&job->source->root, &entries);
+		read_fields(job, &entries);
+	}
 }
 
 const JobString *

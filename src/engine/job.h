@@ -50,6 +50,8 @@ typedef struct Job
 	JobLabel   *labels;			/* sorted by name, each once, none absent */
 	int			nlabels;
 	bool		secrets_present;
+	bool		has_mcp_label;	/* a label's name begins with mcp */
+	bool		has_secrets_label;	/* one may be secrets_present */
 } Job;
 
 /*

@@ -106,14 +106,15 @@ when_holds(const CompiledMatch *match, Job *job)
 	return policy_predicate_test(match->when, comparable) == truth ? truth : POLICY_UNKNOWN;
 }
 
+/* proven: the condition that is known to hold, or -1. */
 static PolicyTruth
-match_holds(const CompiledMatch *match, Job *job, PolicyBudget *budget)
+match_holds(const CompiledMatch *match, int proven, Job *job, PolicyBudget *budget)
 {
 	if (match->has_secrets_present && match->secrets_present != job->secrets_present)
 		return POLICY_FALSE;
 	for (int i = 0; i < match->nconditions; i++)
 	{
-		if (!condition_holds(&match->conditions[i], job, budget))
+		if (i != proven && !condition_holds(&match->conditions[i], job, budget))
 			return POLICY_FALSE;
 	}
 	for (int i = 0; i < match->nlabels; i++)
@@ -137,7 +138,7 @@ excepted(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budge
 	for (int i = 0; i < rule->nexceptions && result != POLICY_TRUE; i++)
 	{
 		if (at < rule->exceptions[i].expires_at)
-			result = Max(result, match_holds(&rule->exceptions[i].match, job, budget));
+			result = Max(result, match_holds(&rule->exceptions[i].match, -1, job, budget));
 	}
 	return result;
 }
@@ -151,7 +152,7 @@ rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *
 
 	if (at < rule->not_before || at >= rule->expires_at)
 		return POLICY_APPLIES_NOT;
-	holds = match_holds(&rule->match, job, budget);
+	holds = match_holds(&rule->match, rule->proven, job, budget);
 	if (holds == POLICY_FALSE)
 		return POLICY_APPLIES_NOT;
 	exception = excepted(rule, job, at, budget);

@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
@@ -30,23 +29,22 @@ typedef struct RuleKey
 								 * a label's name: the label's dimension */
 } RuleKey;
 
+/*
+ * Open addressing.  A tag is some bits of the slot's hash, 0 where it is free: most
+ * look-ups find nothing, and end in the tags, which stay in the cache.
+ */
 typedef struct KeyTable
 {
 	RuleKey    *slots;
+	uint8	   *tags;
 	uint32		mask;
 } KeyTable;
 
-typedef struct RulePrefix
-{
-	const RuleKey *key;
-	int			parent;			/* its longest proper prefix here, or -1 */
-} RulePrefix;
-
 typedef struct Dimension
 {
-	int			nvalues;		/* rules filed under a whole value */
-	RulePrefix *prefixes;		/* sorted by bytes */
-	int			nprefixes;
+	int			nvalues;		/* keys that are a whole value */
+	int		   *lengths;		/* of its prefixes, ascending, each once */
+	int			nlengths;
 } Dimension;
 
 struct RuleIndex
@@ -67,6 +65,8 @@ typedef struct KeyList
 	RuleKey    *keys;
 	int			count;
 	int			capacity;
+	int			proves;			/* the condition that holds where a value
+								 * meets one of the keys, or -1 */
 } KeyList;
 
 /* How often the rules' conditions name a dimension, while building. */
@@ -96,6 +96,45 @@ typedef struct IndexBuild
 	int			capacity;
 } IndexBuild;
 
+/*
+ * FNV-1a (Fowler, Noll and Vo), a byte at a time: a value's prefixes are hashed on
+ * the way to the whole.  The seed is the process's, so that nobody can prepare keys
+ * that collide.
+ */
+static uint64 hash_seed = 0;
+
+static uint64
+hash_begin(void)
+{
+	if (hash_seed == 0 && !pg_strong_random(&hash_seed, sizeof(hash_seed)))
+		hash_seed = UINT64CONST(0xcbf29ce484222325);
+	return hash_seed;
+}
+
+static inline uint64
+hash_add(uint64 hash, char c)
+{
+	return (hash ^ (unsigned char) c) * UINT64CONST(0x100000001b3);
+}
+
+static inline uint32
+hash_end(uint64 hash, int dimension, bool prefix)
+{
+	hash ^= (uint64) dimension * 2 + prefix;
+	hash *= UINT64CONST(0x9e3779b97f4a7c15);
+	return (uint32) (hash >> 32);
+}
+
+static uint64
+hash_string(const char *bytes, int len)
+{
+	uint64		hash = hash_begin();
+
+	for (int i = 0; i < len; i++)
+		hash = hash_add(hash, bytes[i]);
+	return hash;
+}
+
 static RuleKey
 make_key(int dimension, const char *bytes, int len, bool prefix)
 {
@@ -105,38 +144,56 @@ make_key(int dimension, const char *bytes, int len, bool prefix)
 	key.bytes = bytes;
 	key.len = len;
 	key.prefix = prefix;
-	key.hash = hash_combine(hash_bytes((const unsigned char *) bytes, len),
-							(uint32) dimension * 2 + prefix);
+	key.hash = hash_end(hash_string(bytes, len), dimension, prefix);
 	return key;
 }
 
+static inline uint8
+tag_of(uint32 hash)
+{
+	return (uint8) (hash >> 24) | 1;
+}
+
+static bool
+same_key(const RuleKey *a, const RuleKey *b)
+{
+	return a->hash == b->hash && a->dimension == b->dimension && a->prefix == b->prefix &&
+		a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+
 /* The key's slot, or the free one where it would go. */
-static RuleKey *
+static uint32
 find_slot(const KeyTable *table, const RuleKey *key)
 {
 	uint32		slot = key->hash & table->mask;
+	uint8		tag = tag_of(key->hash);
 
-	for (;; slot = (slot + 1) & table->mask)
-	{
-		RuleKey    *found = &table->slots[slot];
+	while (table->tags[slot] != 0 &&
+		   !(table->tags[slot] == tag && same_key(&table->slots[slot], key)))
+		slot = (slot + 1) & table->mask;
+	return slot;
+}
 
-		if (found->bytes == NULL ||
-			(found->hash == key->hash && found->dimension == key->dimension &&
-			 found->prefix == key->prefix && found->len == key->len &&
-			 memcmp(found->bytes, key->bytes, key->len) == 0))
-			return found;
-	}
+static RuleKey *
+find_key(const KeyTable *table, const RuleKey *key)
+{
+	uint32		slot = find_slot(table, key);
+
+	return table->tags[slot] == 0 ? NULL : &table->slots[slot];
 }
 
 static RuleKey *
 enter_key(KeyTable *table, const RuleKey *key)
 {
-	RuleKey    *slot = find_slot(table, key);
+	uint32		slot = find_slot(table, key);
 
-	if (slot->bytes == NULL)
-		*slot = *key;
-	slot->count++;
-	return slot;
+	if (table->tags[slot] == 0)
+	{
+		table->slots[slot] = *key;
+		table->tags[slot] = tag_of(key->hash);
+	}
+	table->slots[slot].count++;
+	return &table->slots[slot];
 }
 
 static void
@@ -148,6 +205,8 @@ init_table(KeyTable *table, int64 capacity)
 		size *= 2;
 	table->slots = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(RuleKey) * size);
 	memset(table->slots, 0, sizeof(RuleKey) * size);
+	table->tags = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	memset(table->tags, 0, size);
 	table->mask = size - 1;
 }
 
@@ -155,9 +214,9 @@ static int
 label_dimension(const RuleIndex *index, const char *name, int len)
 {
 	RuleKey		key = make_key(0, name, len, false);
-	RuleKey    *slot = find_slot(&index->labels, &key);
+	RuleKey    *found = find_key(&index->labels, &key);
 
-	return slot->bytes != NULL ? slot->first : -1;
+	return found != NULL ? found->first : -1;
 }
 
 /* What a value must be, or begin with, for the glob to match it. */
@@ -172,33 +231,51 @@ glob_key(int dimension, const Glob *glob)
 	return make_key(dimension, bytes, len, !whole);
 }
 
+/* Whether a value that meets the glob's key matches the glob. */
+static bool
+key_proves(const Glob *glob)
+{
+	return glob->shape != GLOB_SEGMENTS;
+}
+
 static void
-list_globs(KeyList *list, int dimension, const Glob *globs, int count)
+list_globs(KeyList *list, int dimension, const Glob *globs, int count, int condition)
 {
 	if (list->capacity < count)
 	{
 		list->capacity = Max(count, 16);
 		list->keys = palloc(sizeof(RuleKey) * list->capacity);
 	}
+	list->proves = condition;
 	for (int i = 0; i < count; i++)
+	{
 		list->keys[i] = glob_key(dimension, &globs[i]);
+		if (!key_proves(&globs[i]))
+			list->proves = -1;
+	}
 	list->count = count;
 }
 
 /* What is done with each condition's keys, in build->list. */
 typedef void (*ListVisitor) (IndexBuild *build);
 
+/* condition: its number where it is a field's, else -1. */
 static void
-visit_lists(IndexBuild *build, int dimension, const GlobLists *lists, ListVisitor visit)
+visit_lists(IndexBuild *build, int dimension, const GlobLists *lists, int condition,
+			ListVisitor visit)
 {
+	bool		alone = lists->nnone == 0 && (lists->nany > 0 ? lists->nall == 0 : lists->nall == 1);
+
+	if (!alone)
+		condition = -1;
 	if (lists->nany > 0)
 	{
-		list_globs(&build->list, dimension, lists->globs, lists->nany);
+		list_globs(&build->list, dimension, lists->globs, lists->nany, condition);
 		visit(build);
 	}
 	for (int i = 0; i < lists->nall; i++)
 	{
-		list_globs(&build->list, dimension, &lists->globs[lists->nany + i], 1);
+		list_globs(&build->list, dimension, &lists->globs[lists->nany + i], 1, condition);
 		visit(build);
 	}
 }
@@ -214,14 +291,14 @@ visit_conditions(IndexBuild *build, const CompiledRule *rule, ListVisitor visit)
 	{
 		const CompiledCondition *condition = &rule->match.conditions[i];
 
-		visit_lists(build, condition->field, &condition->lists, visit);
+		visit_lists(build, condition->field, &condition->lists, i, visit);
 	}
 	for (int i = 0; i < rule->match.nlabels; i++)
 	{
 		const CompiledLabel *label = &rule->match.labels[i];
 		int			dimension = label_dimension(build->index, label->name, label->len);
 
-		visit_lists(build, dimension, label->present ? &present : &label->lists, visit);
+		visit_lists(build, dimension, label->present ? &present : &label->lists, -1, visit);
 	}
 }
 
@@ -254,7 +331,7 @@ list_cost(const IndexBuild *build)
 	{
 		const RuleKey *key = &build->list.keys[i];
 		const DimensionUse *use = &build->uses[key->dimension];
-		double		share = find_slot(&build->counted, key)->count;
+		double		share = find_key(&build->counted, key)->count;
 
 		if (key->len == 0)
 			return 1;
@@ -280,10 +357,11 @@ keep_cheapest(IndexBuild *build)
 }
 
 static void
-choose_keys(IndexBuild *build, const CompiledRule *rule, int position)
+choose_keys(IndexBuild *build, CompiledRule *rule, int position)
 {
 	build->best.count = 0;
 	visit_conditions(build, rule, keep_cheapest);
+	rule->proven = build->best.count == 0 ? -1 : build->best.proves;
 	if (build->best.count == 0)
 		build->index->always[build->index->nalways++] = position;
 	if (build->nchosen + build->best.count > build->capacity)
@@ -358,80 +436,71 @@ fill_postings(RuleIndex *index, const ChosenKey *chosen, int nchosen)
 											 sizeof(int) * Max(nchosen, 1));
 	for (int i = 0; i < nchosen; i++)
 	{
-		RuleKey    *key = find_slot(&index->keys, &chosen[i].key);
+		RuleKey    *key = find_key(&index->keys, &chosen[i].key);
 
 		index->postings[key->first + key->count++] = chosen[i].rule;
 	}
 }
 
 static int
-compare_prefixes(const void *a, const void *b)
+compare_lengths(const void *a, const void *b)
 {
-	const RuleKey *left = ((const RulePrefix *) a)->key;
-	const RuleKey *right = ((const RulePrefix *) b)->key;
-	int			order = memcmp(left->bytes, right->bytes, Min(left->len, right->len));
-
-	return order != 0 ? order : left->len - right->len;
+	return *(const int *) a - *(const int *) b;
 }
 
-static bool
-is_prefix(const RuleKey *key, const char *bytes, int len)
-{
-	return key->len <= len && memcmp(key->bytes, bytes, key->len) == 0;
-}
-
-/* Sorts a dimension's prefixes and tells each its longest proper prefix. */
+/* Sorts a dimension's lengths, and leaves each once. */
 static void
-link_prefixes(Dimension *dimension)
+unite_lengths(Dimension *dimension)
 {
-	qsort(dimension->prefixes, dimension->nprefixes, sizeof(RulePrefix), compare_prefixes);
-	for (int i = 0; i < dimension->nprefixes; i++)
+	int			unique = 0;
+
+	qsort(dimension->lengths, dimension->nlengths, sizeof(int), compare_lengths);
+	for (int i = 0; i < dimension->nlengths; i++)
 	{
-		const RuleKey *key = dimension->prefixes[i].key;
-		int			parent = i - 1;
-
-		while (parent >= 0 && !is_prefix(dimension->prefixes[parent].key, key->bytes, key->len))
-			parent = dimension->prefixes[parent].parent;
-		dimension->prefixes[i].parent = parent;
+		if (unique == 0 || dimension->lengths[unique - 1] != dimension->lengths[i])
+			dimension->lengths[unique++] = dimension->lengths[i];
 	}
+	dimension->nlengths = unique;
 }
 
+/* What each dimension's keys are; the lists of lengths are made in scratch first. */
 static void
-sort_prefixes(RuleIndex *index)
+describe_dimensions(RuleIndex *index, MemoryContext scratch)
 {
-	index->dimensions = palloc0(sizeof(Dimension) * index->ndimensions);
+	Dimension  *all = palloc0(sizeof(Dimension) * index->ndimensions);
+
+	index->dimensions = all;
 	for (uint32 slot = 0; slot <= index->keys.mask; slot++)
 	{
 		const RuleKey *key = &index->keys.slots[slot];
 
-		if (key->bytes != NULL && key->prefix)
-			index->dimensions[key->dimension].nprefixes++;
-		else if (key->bytes != NULL)
-			index->dimensions[key->dimension].nvalues++;
+		if (index->keys.tags[slot] != 0 && key->prefix)
+			all[key->dimension].nlengths++;
+		else if (index->keys.tags[slot] != 0)
+			all[key->dimension].nvalues++;
 	}
 	for (int i = 0; i < index->ndimensions; i++)
 	{
-		index->dimensions[i].prefixes =
-			palloc(sizeof(RulePrefix) * Max(index->dimensions[i].nprefixes, 1));
-		index->dimensions[i].nprefixes = 0;
+		all[i].lengths = MemoryContextAllocHuge(scratch, sizeof(int) * Max(all[i].nlengths, 1));
+		all[i].nlengths = 0;
 	}
 	for (uint32 slot = 0; slot <= index->keys.mask; slot++)
 	{
 		const RuleKey *key = &index->keys.slots[slot];
 
-		if (key->bytes != NULL && key->prefix)
-		{
-			Dimension  *dimension = &index->dimensions[key->dimension];
-
-			dimension->prefixes[dimension->nprefixes++].key = key;
-		}
+		if (index->keys.tags[slot] != 0 && key->prefix)
+			all[key->dimension].lengths[all[key->dimension].nlengths++] = key->len;
 	}
 	for (int i = 0; i < index->ndimensions; i++)
-		link_prefixes(&index->dimensions[i]);
+	{
+		unite_lengths(&all[i]);
+		all[i].lengths = memcpy(palloc(sizeof(int) * Max(all[i].nlengths, 1)), all[i].lengths,
+								sizeof(int) * all[i].nlengths);
+	}
 }
 
 RuleIndex *
-rule_index_build(const CompiledRule *rules, int nrules)
+rule_index_build(CompiledRule *rules, int nrules)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext scratch = AllocSetContextCreate(context, "rule index build",
@@ -458,7 +527,7 @@ rule_index_build(const CompiledRule *rules, int nrules)
 	index->always = memcpy(palloc(sizeof(int) * Max(index->nalways, 1)), index->always,
 						   sizeof(int) * index->nalways);
 	fill_postings(index, build.chosen, build.nchosen);
-	sort_prefixes(index);
+	describe_dimensions(index, scratch);
 	MemoryContextDelete(scratch);
 	return index;
 }
@@ -495,52 +564,43 @@ add_run(FoundRules *found, const int *rules, int count)
 }
 
 static void
-find_prefixes(const RuleIndex *index, const Dimension *dimension, const JobString *value,
-			  FoundRules *found)
+add_key(const RuleIndex *index, int number, const JobString *value, int len, bool prefix,
+		uint64 hash, FoundRules *found)
 {
-	int			low = 0;
-	int			high = dimension->nprefixes - 1;
-	int			at = -1;
+	RuleKey		key;
+	const RuleKey *met;
 
-	/* the last prefix that sorts no later than the value */
-	while (low <= high)
-	{
-		int			middle = (low + high) / 2;
-		const RuleKey *key = dimension->prefixes[middle].key;
-		int			order = memcmp(key->bytes, value->data, Min(key->len, value->len));
-
-		if (order < 0 || (order == 0 && key->len <= value->len))
-		{
-			at = middle;
-			low = middle + 1;
-		}
-		else
-			high = middle - 1;
-	}
-	for (; at >= 0; at = dimension->prefixes[at].parent)
-	{
-		const RuleKey *key = dimension->prefixes[at].key;
-
-		if (is_prefix(key, value->data, value->len))
-			add_run(found, index->postings + key->first, key->count);
-	}
+	key.dimension = number;
+	key.bytes = value->data;
+	key.len = len;
+	key.prefix = prefix;
+	key.hash = hash_end(hash, number, prefix);
+	met = find_key(&index->keys, &key);
+	if (met != NULL)
+		add_run(found, index->postings + met->first, met->count);
 }
 
+/* Looks up a value, and those of its prefixes whose lengths there are keys of. */
 static void
 find_value(const RuleIndex *index, int number, const JobString *value, FoundRules *found)
 {
 	const Dimension *dimension = &index->dimensions[number];
+	uint64		hash = hash_begin();
+	int			at = 0;
 
-	if (dimension->nvalues > 0)
+	if (dimension->nvalues == 0 && dimension->nlengths == 0)
+		return;
+	for (int i = 0; i < dimension->nlengths && dimension->lengths[i] <= value->len; i++)
 	{
-		RuleKey		key = make_key(number, value->data, value->len, false);
-		const RuleKey *slot = find_slot(&index->keys, &key);
-
-		if (slot->bytes != NULL)
-			add_run(found, index->postings + slot->first, slot->count);
+		for (; at < dimension->lengths[i]; at++)
+			hash = hash_add(hash, value->data[at]);
+		add_key(index, number, value, at, true, hash, found);
 	}
-	if (dimension->nprefixes > 0)
-		find_prefixes(index, dimension, value, found);
+	if (dimension->nvalues == 0)
+		return;
+	for (; at < value->len; at++)
+		hash = hash_add(hash, value->data[at]);
+	add_key(index, number, value, at, false, hash, found);
 }
 
 static void

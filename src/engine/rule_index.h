@@ -8,10 +8,11 @@
  * rule that can match, and few that do not.  A rule with no condition that needs
  * a value to be there (none lists, `when` or nothing at all) is always found.
  *
- * Values are found by hash.  Prefixes are found in a sorted array in which each
- * knows its longest proper prefix: all prefixes of a value are on the way up from
- * the value's predecessor, since whatever sorts between a prefix of it and the
- * value itself begins with that prefix.
+ * Values and prefixes are found by hash: a value is hashed from its beginning, and
+ * looked up at every length that some prefix of its dimension has.
+ *
+ * Where meeting a key means that the condition holds, the rule says so
+ * (CompiledRule.proven), and it need not be tried again.
  */
 #ifndef POLICY_RULE_INDEX_H
 #define POLICY_RULE_INDEX_H
@@ -19,8 +20,8 @@
 #include "engine/compile.h"
 #include "engine/job.h"
 
-/* Builds in the current memory context. */
-extern RuleIndex *rule_index_build(const CompiledRule *rules, int nrules);
+/* Builds in the current memory context; sets each rule's `proven`. */
+extern RuleIndex *rule_index_build(CompiledRule *rules, int nrules);
 
 /*
  * The positions of the rules that the job can match, ascending, each once;

@@ -195,21 +195,59 @@ normalize_unicode(const char *src, int len, int trim,
 	return true;
 }
 
+#define EACH_BYTE(b) (UINT64CONST(0x0101010101010101) * (b))
+
+/* Whether a byte of eight is no printable ASCII character. */
+static bool
+has_other(uint64 bytes)
+{
+	uint64		del = bytes ^ EACH_BYTE(0x7F);
+
+	return ((bytes | ((bytes - EACH_BYTE(0x20)) & ~bytes) |
+			 ((del - EACH_BYTE(0x01)) & ~del)) & EACH_BYTE(0x80)) != 0;
+}
+
+/* Whether a byte of eight, all of them ASCII, is a capital letter. */
+static bool
+has_upper(uint64 bytes)
+{
+	return ((bytes + EACH_BYTE(0x80 - 'A')) & ~(bytes + EACH_BYTE(0x7F - 'Z')) &
+			EACH_BYTE(0x80)) != 0;
+}
+
+/* Looks through a string, eight bytes at a time; false where it is not all printable ASCII. */
+static bool
+is_printable(const char *src, int len, bool *upper)
+{
+	uint64		bytes;
+	int			i = 0;
+
+	for (; i + (int) sizeof(bytes) <= len; i += sizeof(bytes))
+	{
+		memcpy(&bytes, src + i, sizeof(bytes));
+		if (has_other(bytes))
+			return false;
+		*upper = *upper || has_upper(bytes);
+	}
+	for (; i < len; i++)
+	{
+		unsigned char c = (unsigned char) src[i];
+
+		if (c < 0x20 || c > 0x7E)
+			return false;
+		*upper = *upper || (c >= 'A' && c <= 'Z');
+	}
+	return true;
+}
+
 bool
 policy_normalize(const char *src, int len, int trim,
 				 const char **out, int *outlen)
 {
 	bool		upper = false;
 
-	for (int i = 0; i < len; i++)
-	{
-		unsigned char c = (unsigned char) src[i];
-
-		if (c < 0x20 || c > 0x7E)
-			return normalize_unicode(src, len, trim, out, outlen);
-		if (c >= 'A' && c <= 'Z')
-			upper = true;
-	}
+	if (!is_printable(src, len, &upper))
+		return normalize_unicode(src, len, trim, out, outlen);
 
 	if (trim & POLICY_TRIM_LEFT)
 	{

@@ -90,6 +90,14 @@ free_chunks(ShimContext *context)
 }
 
 void
+MemoryContextReset(MemoryContext context)
+{
+	while (SHIM(context)->first_child)
+		MemoryContextDelete((MemoryContext) SHIM(context)->first_child);
+	free_chunks(SHIM(context));
+}
+
+void
 MemoryContextDelete(MemoryContext context)
 {
 	while (SHIM(context)->first_child)

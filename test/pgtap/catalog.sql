@@ -94,7 +94,7 @@ INSERT INTO expected VALUES
 	('policy.make_seal(policy.seals,bigint)', 'policy.seals', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.verify_seal(policy.seals,policy.seals)', 'TABLE', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp; enable_nestloop=off'),
 	('policy.make_partition(date)', 'integer', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
-	('policy.make_partitions()', 'integer', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.make_partitions()', 'integer', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp; lock_timeout=1s'),
 	('policy.expire_approvals(integer)', 'integer', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.redecide_pending(integer)', 'record', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.time_out_jobs(integer)', 'integer', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
@@ -102,6 +102,7 @@ INSERT INTO expected VALUES
 	('policy.check_identity(text,jsonb)', 'void', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_duty(text,text)', 'void', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.expected_triggers()', 'SETOF record', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.first_decision_since(timestamp with time zone)', 'bigint', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.give_rights(text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp');
 CREATE TEMP VIEW found AS
 	SELECT p.oid::regprocedure::text AS function, pg_get_function_result(p.oid) AS result,
