@@ -1,6 +1,6 @@
 -- Evidence: what policy.decisions holds of every decision that was enforced.
 \ir common.psql
-SELECT plan(156);
+SELECT plan(170);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 CREATE ROLE policy_test_agent LOGIN;
@@ -288,6 +288,31 @@ SELECT is(d.job, '["no", "object"]'::jsonb, 'what was submitted and is no object
 SELECT is((d.tenant_id, d.actor_id, d.topic)::text, (NULL::text, NULL::text, NULL::text)::text, 'with no fact taken from it') FROM newest(:given) d;
 SELECT job_id AS given FROM policy_submit(NULL) \gset
 SELECT is((d.decision::text, d.job, d.job_hash)::text, ('DENY', NULL::jsonb, sha256(''))::text, 'a NULL job is NULL in evidence, and denied') FROM newest(:given) d;
+
+-- The payload as evidence has it under some masks.
+CREATE FUNCTION masked(paths text, payload jsonb) RETURNS jsonb LANGUAGE plpgsql
+	AS $$
+DECLARE
+	name text := 'mask ' || (SELECT count(*) FROM policy.snapshots);
+	job_id bigint;
+BEGIN
+	PERFORM policy_stage(name, format('{"version": "v1", "evidence": {"mask": %s}}', paths)::policy_document, NULL);
+	PERFORM policy_publish(name, NULL);
+	INSERT INTO policy.jobs (topic, payload) VALUES ('masked', payload) RETURNING policy.jobs.job_id INTO job_id;
+	RETURN (newest(job_id)).job -> 'payload';
+END
+$$;
+SAVEPOINT masks;
+SELECT is(masked(paths, payload), expected, format('%s under %s', payload, paths))
+FROM (VALUES ('["$.payload"]', '{"a": 1}'::jsonb, '"***"'::jsonb), ('["$.payload", "$.payload.a"]', '{"a": 1}', '"***"'),
+	('["$.payload.a", "$.payload"]', '{"a": 1}', '"***"'), ('["$.payload.a.b"]', '{"a": {"b": {"c": 1}, "d": 2}}', '{"a": {"b": "***", "d": 2}}'),
+	('["$.payload.a"]', '{"b": {"a": 1}}', '{"b": {"a": 1}}'), ('["$.payload.a"]', '[{"a": 1}]', '[{"a": 1}]'),
+	('["$.payload[0]"]', '{"0": 1}', '{"0": 1}'), ('["$.payload[9]"]', '[1, 2]', '[1, 2]'), ('["$.payload[*]"]', '{"a": 1}', '{"a": 1}'),
+	('["$.payload[*][*].k"]', '[[{"k": 1}, {"k": [2]}], {"k": 3}, [[{"k": 4}]]]', '[[{"k": "***"}, {"k": "***"}], {"k": 3}, [[{"k": 4}]]]'),
+	('["$.payload[0].a", "$.payload[1].b"]', '[{"a": 1, "b": 2}, {"a": 1, "b": 2}]', '[{"a": "***", "b": 2}, {"a": 1, "b": "***"}]'),
+	('["$.payload.\"a b\""]', '{"a b": 1, "a": 2}', '{"a b": "***", "a": 2}'), ('["$.payload.A"]', '{"a": 1}', '{"a": 1}'),
+	('["$.other.payload"]', '{"a": 1}', '{"a": 1}')) m(paths, payload, expected);
+ROLLBACK TO masks;
 
 -- Nobody knows what a policy masks that cannot be read.
 SAVEPOINT unavailable;
