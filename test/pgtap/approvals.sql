@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(353);
+SELECT plan(359);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 CREATE ROLE policy_test_asker LOGIN;
@@ -470,6 +470,18 @@ SELECT is(claim(9), '{}', 'its approval has no attempts left');
 SELECT is(state(:job) || ' ' || approvals(:job), 'awaiting_approval ask:consumed ask:pending', 'so it is asked about');
 DELETE FROM policy.jobs WHERE job_id = :job;
 SELECT is(approvals(:job), 'ask:consumed ask:superseded', 'and when a job is deleted nobody is asked any more');
+TRUNCATE ended;
+SELECT submit('{"topic": "ask"}') AS job \gset
+SELECT is(approve('policy_test_one', asked(:job, 'ask')), 'approved', 'another job is approved');
+SELECT is(claim(), ARRAY[:job]::bigint[], 'claimed');
+SELECT is(complete(:job), 'succeeded', 'and done, with an attempt left');
+INSERT INTO ended SELECT * FROM policy.jobs WHERE job_id = :job;
+DELETE FROM policy.jobs WHERE job_id = :job;
+UPDATE ended SET state = 'ready', claim_token = NULL, deadline = NULL, finished_at = NULL;
+INSERT INTO policy.jobs SELECT * FROM ended;
+SELECT is(claim(9), '{}', 'what has ended admits no attempt any more, left or not');
+SELECT is(state(:job), 'awaiting_approval', 'so it is asked about, too');
+SELECT is((policy_cancel(:job)).state, 'cancelled', 'and given up');
 
 --
 -- What a release does to what waits

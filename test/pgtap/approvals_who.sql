@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(96);
+SELECT plan(108);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 -- What a statement gives, run as another login, which may set a role: its first
@@ -268,6 +268,26 @@ SELECT is(status(:approval), 'pending', 'which is asked about');
 SELECT is(approve('policy_test_carol', NULL, :approval), 'PE009', 'who has changed it cannot approve that');
 SELECT is(approve('policy_test_alice', NULL, :approval), 'PE009', 'nor can who submitted it');
 SELECT is(approve('policy_test_bob', NULL, :approval), 'approved', 'somebody else can');
+SELECT as_login('policy_test_alice', 'policy_test_bob', $$SELECT (policy_submit('{"topic": "anybody", "payload": 1}')).job_id$$) AS job \gset
+SELECT as_login('policy_test_carol', 'policy_test_direct', format('UPDATE policy.jobs SET payload = ''2'' WHERE job_id = %s RETURNING 1', :'job')) AS changed \gset
+SELECT is(:'changed'::text, '42501', 'but not as another role that it may not set');
+GRANT policy_test_direct TO policy_test_carol;
+SELECT as_login('policy_test_carol', 'policy_test_direct', format('UPDATE policy.jobs SET payload = ''2'' WHERE job_id = %s RETURNING 1', :'job')) AS changed \gset
+SELECT is(:'changed'::text, '1', 'an operator may change it with a role set');
+SELECT max(approval_id) AS approval FROM policy.approvals WHERE job_key = :'job' \gset
+SELECT is(approve('policy_test_bob', NULL, :approval), 'PE009', 'a change takes nobody from those who have asked: neither the role that was set when it was submitted');
+SELECT is(approve('policy_test_alice', NULL, :approval), 'PE009', 'nor the login');
+SELECT is(approve('policy_test_carol', NULL, :approval), 'PE009', 'and adds who has changed it');
+SELECT is(approve('policy_test_direct', NULL, :approval), 'PE009', 'and the role that was set then');
+SELECT policy_stage('who-else', 'version: v1
+rules: [{id: anybody, match: {topics: [anybody]}, decision: require_approval, approval: {immaterial: ["$.payload.z"]}}]', NULL) \g /dev/null
+SELECT policy_publish('who-else', NULL) \g /dev/null
+SELECT policy_maintain() \g /dev/null
+SELECT isnt(max(approval_id), :approval::bigint, 'after a release it is asked about anew') FROM policy.approvals WHERE job_key = :'job';
+SELECT max(approval_id) AS approval FROM policy.approvals WHERE job_key = :'job' \gset
+SELECT is(approve(login, NULL, :approval), 'PE009', login || ' has submitted or changed it, still')
+FROM unnest('{policy_test_alice,policy_test_bob,policy_test_carol,policy_test_direct}'::text[]) login;
+SELECT is(approve('policy_test_through', NULL, :approval), 'approved', 'who has not can approve');
 
 SELECT * FROM finish();
 ROLLBACK;
