@@ -1,13 +1,13 @@
-// Cerbos: its own server, asked by gRPC over a Unix socket.  A decision is an action:
-// each rule allows the action that its decision is called, and the strictest of the
-// allowed ones decides.
+// Cerbos: its own server, asked by gRPC over a Unix socket.  Every rule allows the one
+// action, and says by its output that it has; the strictest of those decides.  (An
+// action a decision took Cerbos three times as long.)
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { GRPC } from '@cerbos/grpc';
-import { attributes, conditions, decisions, isPattern, regexOf } from './policy.mjs';
+import { attributes, conditions, isPattern, regexOf, strictest } from './policy.mjs';
 
 const string = (text) => JSON.stringify(text);
 const list = (texts) => `[${texts.map(string).join(', ')}]`;
@@ -37,10 +37,11 @@ function translate(rule) {
   if (c.actorId) tests.push(matches('R.attr.actor_id', c.actorId));
   if (c.amountAbove) tests.push(`R.attr.amount > ${c.amountAbove}.0`);
   return {
-    name: rule.id.replace(/[^A-Za-z0-9_-]/g, '_'),
-    actions: [rule.decision.toUpperCase()],
+    name: rule.id,
+    actions: ['run'],
     effect: 'EFFECT_ALLOW',
-    roles: ['*'],
+    roles: ['agent'],
+    output: { when: { ruleActivated: string(rule.id) } },
     ...(tests.length > 0 && { condition: { match: { expr: tests.join(' && ') } } }),
   };
 }
@@ -86,15 +87,17 @@ async function ready(client, server) {
   throw new Error('Cerbos was not ready in two minutes');
 }
 
-function decideWith(client) {
+function decideWith(client, policy) {
+  const decide = strictest(policy);
+
   return async (job) => {
     const answer = await client.checkResource({
       principal: { id: job.actor?.id ?? 'nobody', roles: ['agent'] },
       resource: { kind: 'job', id: 'job', attr: attributes(job) },
-      actions: decisions,
+      actions: ['run'],
     });
 
-    return decisions.findLast((decision) => answer.isAllowed(decision)) ?? 'DENY';
+    return decide(answer.outputs.map((output) => output.value));
   };
 }
 
@@ -118,7 +121,7 @@ export async function open(policy, { place }) {
   return {
     kind: 'round trip',
     version: (await client.serverInfo()).version,
-    decide: decideWith(client),
+    decide: decideWith(client, policy),
     close,
   };
 }
