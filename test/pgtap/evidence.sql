@@ -1,6 +1,6 @@
 -- Evidence: what policy.decisions holds of every decision that was enforced.
 \ir common.psql
-SELECT plan(170);
+SELECT plan(171);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 CREATE ROLE policy_test_agent LOGIN;
@@ -415,6 +415,29 @@ SELECT is((t.state, t.topic, t.submitted_by, t.source, t.decision::text, t.match
 	('succeeded', 'write.traced', 'policy_test_agent', 'vote', 'ALLOW', 'write', 'v1', 3::bigint, '{policy_test_approver}'::text[], NULL::text[],
 		1, 'w7', '{"done": 1}'::jsonb, NULL::text)::text, 'a trace joins the outcome to decision, rule, snapshot and approvers')
 	FROM policy.traces t WHERE t.job_id = :traced;
+-- A first attempt of other content, approved by somebody else, and a rejection that was taken back.
+CREATE ROLE policy_test_second LOGIN;
+SELECT policy_grant('policy_test_second', 'approve') \g /dev/null
+CREATE FUNCTION open_approval(job_id bigint) RETURNS bigint LANGUAGE sql SECURITY DEFINER
+	AS $$ SELECT approval_id FROM policy.approvals WHERE job_key = job_id::text AND status = 'pending' $$;
+SET SESSION AUTHORIZATION policy_test_agent;
+INSERT INTO policy.jobs (topic) VALUES ('write.twice.traced') RETURNING job_id AS traced2 \gset
+SET SESSION AUTHORIZATION policy_test_second;
+SELECT policy_reject(helper.open_approval(:traced2), 'not yet') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT policy_redecide(jsonb_build_object('job_id', :traced2::bigint), 'now') \g /dev/null
+SET SESSION AUTHORIZATION policy_test_second;
+SELECT policy_approve(helper.open_approval(:traced2), 'ok') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT policy_fail(job_id, claim_token, 'once') FROM policy_claim('w7', 1, ARRAY['write.twice.traced']) \g /dev/null
+SET SESSION AUTHORIZATION policy_test_agent;
+UPDATE policy.jobs SET payload = '{"other": true}' WHERE job_id = :traced2;
+SET SESSION AUTHORIZATION policy_test_approver;
+SELECT policy_approve(helper.open_approval(:traced2), 'ok') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SET LOCAL search_path = helper, public;
+SELECT is((t.state, t.approved_by, t.rejected_by, t.attempts)::text, ('ready', '{policy_test_approver}'::text[], NULL::text[], 1)::text,
+	'a trace names who approved what runs, and nobody who approved or rejected something else') FROM policy.traces t WHERE t.job_id = :traced2;
 SELECT ok(t.claimed_at <= t.finished_at AND t.submitted_at <= t.claimed_at, 'with its times') FROM policy.traces t WHERE t.job_id = :traced;
 
 SELECT * FROM finish();
