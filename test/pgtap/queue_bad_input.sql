@@ -1,5 +1,5 @@
 \ir queue.psql
-SELECT plan(150);
+SELECT plan(153);
 
 CREATE ROLE policy_test_submitter LOGIN;
 CREATE ROLE policy_test_neighbour LOGIN;
@@ -141,6 +141,10 @@ SELECT is(claim_patterns(ARRAY[repeat('x', 2000) || '[']), '22023', 'a long one'
 SELECT is(claim_patterns('{drop.*}'), 'nothing', 'a good one raises nothing');
 SELECT set_eq('SELECT * FROM policy.jobs', 'SELECT * FROM before', 'none of that has changed a job');
 SELECT is((SELECT count(*) FROM policy.decisions), (SELECT n FROM decided), 'nor is a decision');
+SAVEPOINT s;
+SELECT empty_queue() \g /dev/null
+SELECT is(claim_patterns(topics::text[]), '22023', format('the topics %s, where there is no job', topics)) FROM (VALUES ('{[^a]}'), ('{NULL}'), ('{""}')) AS t(topics);
+ROLLBACK TO s;
 
 -- An engine-owned column set by a submitter
 SET SESSION AUTHORIZATION policy_test_submitter;

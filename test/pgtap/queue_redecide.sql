@@ -1,5 +1,5 @@
 \ir queue.psql
-SELECT plan(110);
+SELECT plan(114);
 CREATE ROLE policy_test_operator LOGIN;
 CREATE ROLE policy_test_submitter LOGIN;
 CREATE ROLE policy_test_approver LOGIN;
@@ -102,6 +102,22 @@ SELECT is((state_of(:id), approvals_of(:id))::text, '(denied,"prod superseded 0"
 SELECT throws_ok(format('UPDATE policy.jobs SET topic = %L WHERE job_id = %s', 'prod.c', :id), 'PE008', NULL, 'cannot be changed back');
 SELECT release('v3', '- {id: prod, decision: require_approval}') \g /dev/null
 SELECT is(redecided(jsonb_build_object('job_id', :id)), 'drop.c awaiting_approval', 'and has to be approved again');
+
+-- Nor is a wait that is not over.
+SELECT release('w1', '- {id: ask, decision: require_approval}') \g /dev/null
+SELECT submit('w') AS id \gset
+SELECT pending_of(:id) AS approval \gset
+SET SESSION AUTHORIZATION policy_test_approver;
+SELECT policy_approve(:approval) \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT release('w2', E'- {id: ask, decision: require_approval}\n- {id: slow, decision: throttle, retry_after_sec: 600}') \g /dev/null
+SELECT is((claim()).job_id, NULL, 'what was approved and then throttled');
+SET SESSION AUTHORIZATION policy_test_approver;
+SELECT is((policy_reject(:approval)).status, 'rejected', 'can be rejected');
+RESET SESSION AUTHORIZATION;
+SELECT release('w3', '- {id: slow, decision: throttle, retry_after_sec: 900}') \g /dev/null
+SELECT is(redecided(jsonb_build_object('job_id', :id)), 'w throttled', 'and decided again has still to wait');
+SELECT is(run_after - decided_at, '15 minutes', 'from now') FROM job(:id);
 
 --
 -- Filters
