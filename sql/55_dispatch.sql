@@ -97,6 +97,23 @@ CREATE FUNCTION policy_claim(worker text, max_jobs integer DEFAULT 1, topics tex
 COMMENT ON FUNCTION policy_claim(text, integer, text[]) IS
 	'Takes up to max_jobs jobs that are ready, or throttled and due, whose topics match one of the patterns (NULL: any); decides each again first, and returns those that may start, now running. Raises invalid_parameter_value for a blank worker, less than one job or a bad pattern.';
 
+CREATE FUNCTION policy.check_words(what text, words text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF octet_length(words) > 1048576 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'program_limit_exceeded',
+			MESSAGE = format('the %s is larger than 1 MB', what),
+			DETAIL = format('Its text has %s bytes; nothing was changed.', octet_length(words)),
+			HINT = 'Store what is large elsewhere, and say where it is.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION policy.check_words(text, text) IS
+	'Raises program_limit_exceeded for a note, error or result of more than 1 MB.';
+
 CREATE FUNCTION policy.running_job(job_id bigint, claim_token uuid) RETURNS policy.jobs
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
@@ -169,14 +186,7 @@ CREATE FUNCTION policy_complete(job_id bigint, claim_token uuid, result jsonb DE
 DECLARE
 	job policy.jobs := policy.running_job(policy_complete.job_id, policy_complete.claim_token);
 BEGIN
-	IF octet_length(policy_complete.result::text) > 1048576 THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'program_limit_exceeded',
-			MESSAGE = 'the result is larger than 1 MB',
-			DETAIL = format('Its text has %s bytes; job %s is still running.',
-							octet_length(policy_complete.result::text), job.job_id),
-			HINT = 'Store what is large elsewhere, and complete the job with where it is.';
-	END IF;
+	PERFORM policy.check_words('result', policy_complete.result::text);
 	PERFORM policy.verb_begins('complete');
 	UPDATE policy.jobs j SET
 		state = CASE WHEN j.deadline <= clock_timestamp() THEN 'timed_out' ELSE 'succeeded' END,
@@ -200,14 +210,7 @@ CREATE FUNCTION policy_fail(job_id bigint, claim_token uuid, error text DEFAULT 
 DECLARE
 	job policy.jobs := policy.running_job(policy_fail.job_id, policy_fail.claim_token);
 BEGIN
-	IF octet_length(policy_fail.error) > 1048576 THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'program_limit_exceeded',
-			MESSAGE = 'the error is longer than 1 MB',
-			DETAIL = format('It has %s bytes; job %s is still running.',
-							octet_length(policy_fail.error), job.job_id),
-			HINT = 'Give its first lines.';
-	END IF;
+	PERFORM policy.check_words('error', policy_fail.error);
 	RETURN policy.end_attempt(job, coalesce(job.deadline <= clock_timestamp(), false),
 							  policy_fail.error);
 END
@@ -223,6 +226,7 @@ DECLARE
 	job policy.jobs;
 	who text := (policy.caller()).name;
 BEGIN
+	PERFORM policy.check_words('note', policy_cancel.note);
 	SELECT j.* INTO job FROM policy.jobs j WHERE j.job_id = policy_cancel.job_id FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
@@ -321,6 +325,9 @@ BEGIN
 		SET session_role = excluded.session_role, vote = excluded.vote, note = excluded.note,
 			voted_at = excluded.voted_at;
 	IF cast_vote.vote = 'approve' THEN
+		-- An older snapshot must not count its own votes alone: it cannot lock what
+		-- has been touched since.
+		UPDATE policy.approvals a SET status = a.status WHERE a.approval_id = asked.approval_id;
 		IF (SELECT count(*) FROM policy.approval_votes v
 			WHERE v.approval_id = asked.approval_id AND v.vote = 'approve') < asked.required THEN
 			RETURN asked;
@@ -344,6 +351,7 @@ DECLARE
 	asked policy.approvals;
 	who text;
 BEGIN
+	PERFORM policy.check_words('note', vote.note);
 	SELECT a.* INTO asked FROM policy.approvals a WHERE a.approval_id = vote.approval_id;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
@@ -485,6 +493,7 @@ DECLARE
 	id bigint;
 BEGIN
 	PERFORM policy.check_redecide(filter);
+	PERFORM policy.check_words('note', note);
 	FOR id IN
 		SELECT j.job_id
 		FROM policy.jobs j

@@ -40,6 +40,18 @@ COMMENT ON COLUMN policy.rule_stats.share_approved IS 'Of its approvals that peo
 COMMENT ON COLUMN policy.rule_stats.median_wait IS 'How long these waited: the median.';
 COMMENT ON COLUMN policy.rule_stats.p90_wait IS 'And the 90th percentile.';
 
+-- What was said of an earlier content of the job says nothing of this one.
+CREATE FUNCTION policy.is_last_asked(approval policy.approvals) RETURNS boolean
+	LANGUAGE sql STABLE STRICT
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT NOT EXISTS (SELECT FROM policy.approvals n
+		WHERE n.job_key = approval.job_key AND n.job_table = approval.job_table
+			AND n.rule IS NOT DISTINCT FROM approval.rule AND n.approval_id > approval.approval_id)
+$$;
+COMMENT ON FUNCTION policy.is_last_asked(policy.approvals) IS
+	'Whether no newer approval of the same job and rule has followed.';
+
 CREATE VIEW policy.traces AS
 	SELECT j.job_id, j.state, j.topic, j.tenant_id, j.actor_id, j.submitted_by, j.submitted_at,
 		d.decision_id, d.decided_at, d.source, d.decision, d.reason, d.matched_rule, d.matched_rules,
@@ -47,11 +59,12 @@ CREATE VIEW policy.traces AS
 		(SELECT array_agg(v.approver ORDER BY v.voted_at)
 			FROM policy.approvals a JOIN policy.approval_votes v ON v.approval_id = a.approval_id
 			WHERE a.job_table = 'policy.jobs' AND a.job_key = j.job_id::text
-				AND a.status IN ('approved', 'consumed') AND v.vote = 'approve') AS approved_by,
+				AND a.status IN ('approved', 'consumed') AND v.vote = 'approve'
+				AND policy.is_last_asked(a)) AS approved_by,
 		(SELECT array_agg(v.approver ORDER BY v.voted_at)
 			FROM policy.approvals a JOIN policy.approval_votes v ON v.approval_id = a.approval_id
 			WHERE a.job_table = 'policy.jobs' AND a.job_key = j.job_id::text
-				AND v.vote = 'reject') AS rejected_by,
+				AND v.vote = 'reject' AND policy.is_last_asked(a)) AS rejected_by,
 		j.attempts, j.claimed_by, j.claimed_at, j.finished_at, j.result, j.error
 	FROM policy.jobs j
 		LEFT JOIN policy.decisions d

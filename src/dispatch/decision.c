@@ -189,6 +189,42 @@ shown_job(const PolicyEnforced *enforced)
 	return enforced->unavailable ? policy_masked(enforced->job, &payload) : enforced->job;
 }
 
+static bool
+step_is(const PolicyStep *step, const char *key)
+{
+	return step->kind == POLICY_STEP_KEY && step->keylen == (int) strlen(key) &&
+		memcmp(step->key, key, step->keylen) == 0;
+}
+
+/* Whether a path leads to `key`, or to `key.inner`, or to all of either. */
+static bool
+path_leads_to(const PolicyPath *path, const char *key, const char *inner)
+{
+	if (path->nsteps == 0 || !step_is(&path->steps[0], key))
+		return false;
+	return path->nsteps == 1 ||
+		(inner != NULL && path->nsteps == 2 && step_is(&path->steps[1], inner));
+}
+
+/* What is masked in the job is not to be read beside it. */
+static text *
+shown_fact(const PolicyEnforced *enforced, text *value, const char *key, const char *other,
+		   const char *inner)
+{
+	const PolicyPathList *masks;
+
+	if (value == NULL || enforced->policy == NULL)
+		return value;
+	masks = &enforced->policy->masks;
+	for (int i = 0; i < masks->count; i++)
+	{
+		if (path_leads_to(&masks->items[i], key, NULL) ||
+			(other != NULL && path_leads_to(&masks->items[i], other, inner)))
+			return cstring_to_text("***");
+	}
+	return value;
+}
+
 static Datum
 bytes_datum(const uint8 *bytes, int len)
 {
@@ -217,9 +253,15 @@ set_pointer(Datum *values, bool *nulls, int column, const void *pointer)
 static void
 set_verdict(TupleDesc tupdesc, Datum *values, bool *nulls, const PolicyVerdict *verdict)
 {
-	Oid			decisions[POLICY_NDECISIONS];
+	static Oid	decisions[POLICY_NDECISIONS];
+	static Oid	enumtype = InvalidOid;
 
-	policy_decision_oids(TupleDescAttr(tupdesc, DECISION_DECISION)->atttypid, decisions);
+	if (enumtype != TupleDescAttr(tupdesc, DECISION_DECISION)->atttypid)
+	{
+		enumtype = InvalidOid;
+		policy_decision_oids(TupleDescAttr(tupdesc, DECISION_DECISION)->atttypid, decisions);
+		enumtype = TupleDescAttr(tupdesc, DECISION_DECISION)->atttypid;
+	}
 	values[DECISION_DECISION] = ObjectIdGetDatum(decisions[verdict->decision]);
 	values[DECISION_REASON] = PointerGetDatum(verdict->reason);
 	set_pointer(values, nulls, DECISION_MATCHED_RULE,
@@ -251,9 +293,12 @@ policy_record(RowBatch *batch, const PolicyEnforced *enforced, const PolicyJobKe
 	set_text(values, nulls, DECISION_JOB_TABLE, key->table);
 	set_text(values, nulls, DECISION_JOB_KEY, key->key);
 	values[DECISION_JOB_HASH] = bytes_datum(enforced->hash, POLICY_DIGEST_LENGTH);
-	set_pointer(values, nulls, DECISION_TENANT_ID, enforced->tenant_id);
-	set_pointer(values, nulls, DECISION_ACTOR_ID, enforced->actor_id);
-	set_pointer(values, nulls, DECISION_TOPIC, enforced->topic);
+	set_pointer(values, nulls, DECISION_TENANT_ID,
+				shown_fact(enforced, enforced->tenant_id, "tenant_id", "tenant", NULL));
+	set_pointer(values, nulls, DECISION_ACTOR_ID,
+				shown_fact(enforced, enforced->actor_id, "actor_id", "actor", "id"));
+	set_pointer(values, nulls, DECISION_TOPIC,
+				shown_fact(enforced, enforced->topic, "topic", NULL, NULL));
 	set_pointer(values, nulls, DECISION_JOB, enforced->job != NULL ? shown_job(enforced) : NULL);
 	set_verdict(batch->tupdesc, values, nulls, &enforced->verdict);
 	set_pointer(values, nulls, DECISION_SNAPSHOT, enforced->snapshot);

@@ -202,10 +202,10 @@ check_restore(Relation relation)
 
 /* Forms the changed tuple in the context of whoever called the trigger. */
 static HeapTuple
-form_row(TriggerData *trigger, JobRow *row, MemoryContext caller)
+form_row(TriggerData *trigger, HeapTuple given, JobRow *row, MemoryContext caller)
 {
 	MemoryContext mine = MemoryContextSwitchTo(caller);
-	HeapTuple	tuple = job_row_form(RelationGetDescr(trigger->tg_relation), row);
+	HeapTuple	tuple = job_row_form(given, RelationGetDescr(trigger->tg_relation), row);
 
 	MemoryContextSwitchTo(mine);
 	return tuple;
@@ -228,7 +228,7 @@ policy_guard_insert(PG_FUNCTION_ARGS)
 	else
 	{
 		decide_insert(statement, &row);
-		tuple = form_row(trigger, &row, caller);
+		tuple = form_row(trigger, tuple, &row, caller);
 	}
 	MemoryContextSwitchTo(caller);
 	return PointerGetDatum(tuple);
@@ -348,7 +348,7 @@ guard_change(FunctionCallInfo fcinfo, TriggerData *trigger, MemoryContext caller
 	check_may_change(trigger->tg_relation, policy_statement_caller(statement), &old);
 	check_content_may_change(state);
 	decide_update(statement, &old, &new);
-	return form_row(trigger, &new, caller);
+	return form_row(trigger, trigger->tg_newtuple, &new, caller);
 }
 
 Datum

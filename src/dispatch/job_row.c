@@ -49,7 +49,7 @@ job_row_read(HeapTuple tuple, TupleDesc tupdesc, JobRow *row)
 	Datum	   *values = palloc(sizeof(Datum) * tupdesc->natts);
 	bool	   *nulls = palloc(sizeof(bool) * tupdesc->natts);
 
-	if (tupdesc->natts != JOB_NCOLUMNS)
+	if (tupdesc->natts < JOB_NCOLUMNS)
 		policy_report_altered("jobs");
 	heap_deform_tuple(tuple, tupdesc, values, nulls);
 	memcpy(row->values + 1, values, sizeof(Datum) * JOB_NCOLUMNS);
@@ -59,9 +59,16 @@ job_row_read(HeapTuple tuple, TupleDesc tupdesc, JobRow *row)
 }
 
 HeapTuple
-job_row_form(TupleDesc tupdesc, JobRow *row)
+job_row_form(HeapTuple tuple, TupleDesc tupdesc, JobRow *row)
 {
-	return heap_form_tuple(tupdesc, row->values + 1, row->nulls + 1);
+	Datum	   *values = palloc0(sizeof(Datum) * tupdesc->natts);
+	bool	   *nulls = palloc0(sizeof(bool) * tupdesc->natts);
+	bool	   *replaced = palloc0(sizeof(bool) * tupdesc->natts);
+
+	memcpy(values, row->values + 1, sizeof(Datum) * JOB_NCOLUMNS);
+	memcpy(nulls, row->nulls + 1, sizeof(bool) * JOB_NCOLUMNS);
+	memset(replaced, true, sizeof(bool) * JOB_NCOLUMNS);
+	return heap_modify_tuple(tuple, tupdesc, values, nulls, replaced);
 }
 
 static void

@@ -82,8 +82,8 @@ extern int	job_column_by_name(const char *name, int len);
 /* Takes apart a tuple whose first columns are those of policy.jobs. */
 extern void job_row_read(HeapTuple tuple, TupleDesc tupdesc, JobRow *row);
 
-/* The tuple that a row's values make. */
-extern HeapTuple job_row_form(TupleDesc tupdesc, JobRow *row);
+/* The tuple with the row's values; columns that somebody has added stay as they are. */
+extern HeapTuple job_row_form(HeapTuple tuple, TupleDesc tupdesc, JobRow *row);
 
 /*
  * The job: the object of the submitter's columns that are not NULL, with the keys
