@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(359);
+SELECT plan(367);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 CREATE ROLE policy_test_asker LOGIN;
@@ -453,6 +453,20 @@ SELECT is(approve('policy_test_one', asked(:job, 'ask')), 'approved', 'and given
 SELECT is(claim(9), ARRAY[:job]::bigint[], 'for the retry');
 SELECT is((SELECT string_agg(attempts::text, ' ' ORDER BY approval_id) FROM policy.approvals WHERE job_key = :'job'), '1 1', 'each has admitted one attempt');
 SELECT is(fail(:job), 'failed', 'the job''s attempts are counted over both');
+
+-- Attempts are the approval's to count, whatever the job's row says.
+SELECT submit('{"topic": "ask"}') AS job \gset
+SELECT is(approve('policy_test_one', asked(:job, 'ask')), 'approved', 'a job is approved');
+SELECT is(claim(), ARRAY[:job]::bigint[], 'claimed');
+SELECT is(fail(:job), 'ready', 'and fails');
+SET LOCAL session_replication_role = replica;
+UPDATE policy.jobs SET attempts = 0 WHERE job_id = :job;
+SET LOCAL session_replication_role = origin;
+SELECT is(claim(), ARRAY[:job]::bigint[], 'where its attempts were set back behind the guard it has its second');
+SELECT is(fail(:job), 'ready', 'which its row takes for the first');
+SELECT is(claim(), '{}', 'but the approval has admitted all that it may');
+SELECT is(state(:job) || ' ' || approvals(:job), 'awaiting_approval ask:consumed ask:pending', 'and another is asked for');
+SELECT is((policy_cancel(:job)).state, 'cancelled', 'the job is cancelled');
 
 -- Nothing that comes back under the same key starts again.
 SELECT submit('{"topic": "ask"}') AS job \gset

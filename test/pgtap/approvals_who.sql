@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(108);
+SELECT plan(111);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 -- What a statement gives, run as another login, which may set a role: its first
@@ -120,6 +120,15 @@ SELECT is(asker(:approval), 'policy_test_alice via policy_test_bob', 'who asks u
 SELECT is(approve('policy_test_alice', NULL, :approval), 'PE009', 'the login cannot approve');
 SELECT is(approve('policy_test_alice', 'policy_test_bob', :approval), 'PE009', 'under the same role neither');
 SELECT is(approve('policy_test_bob', NULL, :approval), 'PE009', 'nor can that role''s own login');
+SELECT is(approve('policy_test_carol', NULL, :approval), 'approved', 'somebody else can');
+
+-- Who asked is known without evidence, too, which may be dropped after years.
+SELECT ask('policy_test_alice', 'policy_test_bob', 'anybody') AS approval \gset
+ALTER TABLE policy.decisions DISABLE TRIGGER refuse_change;
+DELETE FROM policy.decisions;
+ALTER TABLE policy.decisions ENABLE ALWAYS TRIGGER refuse_change;
+SELECT is(approve('policy_test_alice', NULL, :approval), 'PE009', 'the asker of what is not in evidence any more cannot approve');
+SELECT is(approve('policy_test_bob', NULL, :approval), 'PE009', 'nor can the role that it had set');
 SELECT is(approve('policy_test_carol', NULL, :approval), 'approved', 'somebody else can');
 
 -- A quorum of one person
