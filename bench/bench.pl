@@ -76,8 +76,11 @@ my $size = { %{ $sizes{ $options{mode} } }, floor => $options{floor} };
 EvaluationBench::prepare($session, $size);
 for my $section (@chosen)
 {
+	my $begun = time;
+
 	say_now("\n== $section");
 	$sections{$section}->($session, $size);
+	say_now(sprintf '        (%d s)', time - $begun);
 }
 write_results($session) if defined $options{output};
 say_now("\n", scalar(missed()), ' of ', scalar(grep { exists $_->{met} } @{ rows() }), ' bars missed');

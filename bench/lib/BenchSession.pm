@@ -15,6 +15,7 @@ sub new
 	my ($class, $database) = @_;
 	my $self = bless { database => $database // 'postgres' }, $class;
 
+	local $ENV{PGOPTIONS} = '-c client_min_messages=warning';
 	$self->{pid} = IPC::Open2::open2($self->{out}, $self->{in},
 		'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $self->{database}, '-f', '-');
 	binmode $self->{$_}, ':encoding(UTF-8)' for qw(in out);
@@ -22,7 +23,8 @@ sub new
 	return $self;
 }
 
-sub _lines
+# What psql prints for commands of its own and statements that end in semicolons.
+sub commands
 {
 	my ($self, $commands) = @_;
 	my @lines;
@@ -42,14 +44,14 @@ sub ask
 {
 	my ($self, $sql) = @_;
 
-	return $self->_lines("$sql;");
+	return $self->commands("$sql;");
 }
 
 # Milliseconds that one statement took, as the client sees it.
 sub client_ms
 {
 	my ($self, $sql) = @_;
-	my @lines = $self->_lines("\\timing on\n$sql;\n\\timing off");
+	my @lines = $self->commands("\\timing on\n$sql;\n\\timing off");
 
 	$lines[-1] =~ /^Time: ([\d.]+) ms/ or die "no time in: $lines[-1]\n";
 	return $1;

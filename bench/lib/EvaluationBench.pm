@@ -334,10 +334,10 @@ sub _cache_on_realistic
 # Each sweep gives, for a size, the job (SQL over n) and the policy's matches.
 my %sweeps = (
 	'pattern length' => {
-		unit => 'characters of a pattern of *a*a*a...b, on a topic of 1,000 as',
+		unit => 'characters of a pattern of *a*a*a...*b*, on a topic of 1,000 as',
 		sizes => [ 8, 32, 128, 512, 1024 ],
 		job => sub { q{jsonb_build_object('topic', 'job.' || repeat('a', 1000) || n % 10)} },
-		matches => sub { map { { topics => [ 'job.' . '*a' x (($_[0] - 6) / 2) . 'b' ] } } 1 .. 10 } },
+		matches => sub { map { { topics => [ 'job.' . '*a' x (($_[0] - 6) / 2) . '*b*' ] } } 1 .. 10 } },
 	'tag count' => {
 		unit => 'tags of a job',
 		sizes => [ 1, 4, 16, 64, 256 ],
@@ -380,6 +380,18 @@ sub _sweep_point
 	return _per_job($count, %ms);
 }
 
+# At the sweep's end: how far from the floor, which reads as much.
+sub _keep_last_ratio
+{
+	my ($name, %lines) = @_;
+	my ($at, $evaluate) = @{ $lines{evaluate}[-1] };
+	my $floor = $lines{floor}[-1][1];
+
+	keep_row(what => "$name $at : the floor", value => $evaluate / $floor,
+		detail => { evaluate => _microseconds($evaluate), floor => _microseconds($floor) });
+	return;
+}
+
 sub sweeps
 {
 	my ($session, $size) = @_;
@@ -394,6 +406,7 @@ sub sweeps
 
 			push @{ $lines{$_} }, [ $at, $us{$_} ] for keys %us;
 		}
+		_keep_last_ratio($name, %lines);
 		keep_series(name => $name =~ tr/ /-/r, title => "One decision by $name", x => $sweeps{$name}{unit},
 			y => 'us', log => 1,
 			lines => [ [ 'policy_evaluate', $lines{evaluate} ], [ 'the floor', $lines{floor} ] ]);

@@ -226,7 +226,7 @@ SQL
 sub _claim_ms
 {
 	my ($session, $query) = @_;
-	my @lines = $session->_lines("SET synchronous_commit = off;\n\\timing on\n$query;\n\\timing off");
+	my @lines = $session->commands("SET synchronous_commit = off;\n\\timing on\n$query;\n\\timing off");
 
 	$lines[0] eq '100' && $lines[1] =~ /^Time: ([\d.]+) ms/ or die "a claim gave: @lines\n";
 	return $1;
