@@ -36,7 +36,8 @@ CREATE TYPE policy_document (
 	SEND = policy_document_send,
 	INTERNALLENGTH = VARIABLE,
 	ALIGNMENT = int4,
-	STORAGE = extended
+	-- Not compressed: its parts are fetched by themselves.
+	STORAGE = external
 );
 COMMENT ON TYPE policy_document IS
 	'A policy that has been checked: its text form is the YAML or JSON that was given.';

@@ -259,25 +259,33 @@ compile_rule(Compilation *compilation, const PolicyRule *rule, int position,
 }
 
 static bool
-compile_rules(Compilation *compilation, const Policy *policy, PolicyBudget *budget)
+compile_rules(Compilation *compilation, const Policy *policy, PolicyTree *tree,
+			  PolicyBudget *budget)
 {
 	CompiledPolicy *compiled = compilation->policy;
+	PolicyRule	from_tree;
 
 	compiled->rules = MemoryContextAllocHuge(CurrentMemoryContext,
 											 sizeof(CompiledRule) * Max(policy->nrules, 1));
 	memset(compiled->rules, 0, sizeof(CompiledRule) * policy->nrules);
 	for (int i = 0; i < policy->nrules; i++)
 	{
+		const PolicyRule *rule = &from_tree;
+
 		if (!policy_budget_spend(budget, 16))
 			return false;
-		if (!policy->rules[i].enabled)
-			continue;
 		MemoryContextReset(compilation->scratch);
 		MemoryContextSwitchTo(compilation->scratch);
-		compile_rule(compilation, &policy->rules[i], compiled->nrules,
-					 &compiled->rules[compiled->nrules]);
+		if (tree == NULL)
+			rule = &policy->rules[i];
+		else
+			policy_tree_next_rule(tree, &from_tree);
+		if (rule->enabled)
+		{
+			compile_rule(compilation, rule, compiled->nrules, &compiled->rules[compiled->nrules]);
+			compiled->nrules++;
+		}
 		MemoryContextSwitchTo(compiled->context);
-		compiled->nrules++;
 	}
 	return true;
 }
@@ -300,8 +308,8 @@ compile_defaults(Compilation *compilation, const Policy *policy)
 }
 
 CompiledPolicy *
-policy_compile(const Policy *policy, const uint8 *digest, MemoryContext parent,
-			   PolicyBudget *budget)
+policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
+			   MemoryContext parent, PolicyBudget *budget)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "compiled policy",
@@ -319,7 +327,7 @@ policy_compile(const Policy *policy, const uint8 *digest, MemoryContext parent,
 												ALLOCSET_DEFAULT_SIZES);
 	compile_defaults(&compilation, policy);
 	compiled->masks = policy_paths_copy(&policy->masks);
-	complete = compile_rules(&compilation, policy, budget);
+	complete = compile_rules(&compilation, policy, tree, budget);
 	if (complete)
 		compiled->index = rule_index_build(compiled->rules, compiled->nrules);
 	if (compilation.alone != NULL)

@@ -16,6 +16,7 @@
 #include "engine/predicate.h"
 #include "language/document.h"
 #include "language/policy.h"
+#include "language/tree.h"
 
 /* Bump when the same document would compile to something else. */
 #define POLICY_COMPILER_VERSION 1
@@ -122,10 +123,12 @@ typedef struct CompiledPolicy
 } CompiledPolicy;
 
 /*
- * Compiles into a new context under parent.  Returns NULL where the budget ran
- * out; nothing is then left behind.
+ * Compiles into a new context under parent; the rules come from the tree where
+ * there is one, else from the policy.  Returns NULL where the budget ran out;
+ * nothing is then left behind.
  */
-extern CompiledPolicy *policy_compile(const Policy *policy, const uint8 *digest,
-									  MemoryContext parent, PolicyBudget *budget);
+extern CompiledPolicy *policy_compile(const Policy *policy, PolicyTree *tree,
+									  const uint8 *digest, MemoryContext parent,
+									  PolicyBudget *budget);
 
 #endif							/* POLICY_COMPILE_H */

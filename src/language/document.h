@@ -3,9 +3,11 @@
  *	  The type policy_document: a policy's text that has been checked.
  *
  * On disk: the varlena header, a format version, the source's SHA-256, the
- * source.  The digest is at a fixed place near the front, so that knowing it
- * costs a slice of a toasted value and not all of it.  An unknown format
- * version means: take the source, and parse again.
+ * source; then, aligned, a PolicyTreeHeader and the parsed tree (language/tree.h).
+ * The digest is at a fixed place near the front, so that knowing it costs a slice
+ * of a toasted value and not all of it; so does the tree, since the type is stored
+ * without compression.  An unknown version of either, or no tree, means: take the
+ * source, and parse again.
  */
 #ifndef POLICY_DOCUMENT_H
 #define POLICY_DOCUMENT_H
@@ -23,6 +25,14 @@ typedef struct PolicyDocument
 	uint32		source_len;
 	char		source[FLEXIBLE_ARRAY_MEMBER];	/* not NUL-terminated */
 } PolicyDocument;
+
+/* The CRC-32C is over the digest and the tree: a tree goes with one source. */
+typedef struct PolicyTreeHeader
+{
+	uint32		version;
+	uint32		len;
+	uint32		crc;
+} PolicyTreeHeader;
 
 #define POLICY_DOCUMENT_HEADER_BYTES (offsetof(PolicyDocument, source))
 
@@ -43,5 +53,12 @@ extern void policy_document_digest(Datum document, uint8 *digest);
  * data_corrupted where the value is cut off or its header names another.
  */
 extern void policy_document_verify(const PolicyDocument *document, uint8 *digest);
+
+/*
+ * The tree that a document carries, and its digest, without fetching the source;
+ * NULL where it has none that this version reads.  Raises data_corrupted where the
+ * tree is not what was written.
+ */
+extern char *policy_document_tree(Datum document, uint8 *digest, int *len);
 
 #endif							/* POLICY_DOCUMENT_H */

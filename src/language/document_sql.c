@@ -7,16 +7,22 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "common/cryptohash.h"
 #include "common/hashfn.h"
 #include "common/sha2.h"
 #include "fmgr.h"
 #include "libpq/pqformat.h"
+#include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
 #include "language/document.h"
 #include "language/policy.h"
+#include "language/tree.h"
+
+/* The tree of a small document may be large beside it. */
+#define SMALL_TREE (64 * 1024)
 
 PG_FUNCTION_INFO_V1(policy_document_in);
 PG_FUNCTION_INFO_V1(policy_document_out);
@@ -80,20 +86,38 @@ source_length(const PolicyDocument *document)
 	return (int) document->source_len;
 }
 
+static uint32
+tree_crc(const uint8 *digest, const char *tree, int len)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, digest, POLICY_DIGEST_LENGTH);
+	COMP_CRC32C(crc, tree, len);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+static void
+read_header(Datum document, PolicyDocument *header)
+{
+	struct varlena *slice = PG_DETOAST_DATUM_SLICE(document, 0,
+												   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
+
+	if (VARSIZE_ANY_EXHDR(slice) < POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ)
+		report_corrupted();
+	memcpy((char *) header + VARHDRSZ, VARDATA_ANY(slice),
+		   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
+	pfree(slice);
+}
+
 void
 policy_document_digest(Datum document, uint8 *digest)
 {
 	PolicyDocument header = {0};
 	PolicyDocument *whole;
-	struct varlena *slice;
 
-	slice = PG_DETOAST_DATUM_SLICE(document, 0,
-								   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
-	if (VARSIZE_ANY_EXHDR(slice) < POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ)
-		report_corrupted();
-	memcpy((char *) &header + VARHDRSZ, VARDATA_ANY(slice),
-		   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
-	pfree(slice);
+	read_header(document, &header);
 	if (header.format == POLICY_DOCUMENT_FORMAT)
 	{
 		memcpy(digest, header.digest, POLICY_DIGEST_LENGTH);
@@ -104,6 +128,35 @@ policy_document_digest(Datum document, uint8 *digest)
 	policy_digest(whole->source, source_length(whole), digest);
 	if ((Pointer) whole != DatumGetPointer(document))
 		pfree(whole);
+}
+
+char *
+policy_document_tree(Datum document, uint8 *digest, int *len)
+{
+	PolicyDocument document_header = {0};
+	PolicyTreeHeader header;
+	Size		size = toast_raw_datum_size(document);
+	Size		offset;
+	struct varlena *slice;
+	char	   *tree;
+
+	read_header(document, &document_header);
+	offset = MAXALIGN(POLICY_DOCUMENT_HEADER_BYTES + (Size) document_header.source_len);
+	if (document_header.format != POLICY_DOCUMENT_FORMAT || size < offset + sizeof(header))
+		return NULL;
+	slice = PG_DETOAST_DATUM_SLICE(document, offset - VARHDRSZ, size - offset);
+	if (VARSIZE_ANY_EXHDR(slice) < sizeof(header))
+		report_corrupted();
+	memcpy(&header, VARDATA_ANY(slice), sizeof(header));
+	if (header.version != POLICY_TREE_VERSION)
+		return NULL;
+	tree = VARDATA_ANY(slice) + sizeof(header);
+	if (header.len != VARSIZE_ANY_EXHDR(slice) - sizeof(header) ||
+		header.crc != tree_crc(document_header.digest, tree, header.len))
+		report_corrupted();
+	memcpy(digest, document_header.digest, POLICY_DIGEST_LENGTH);
+	*len = header.len;
+	return tree;
 }
 
 void
@@ -118,35 +171,59 @@ policy_document_verify(const PolicyDocument *document, uint8 *digest)
 				 errdetail("Its text does not have the SHA-256 that its header names.")));
 }
 
+/* Checks a source, and writes its tree, which stays empty where it would be too large. */
 static void
-check_source(const char *source, int len)
+check_source(const char *source, int len, StringInfo tree)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "policy document check",
 												  ALLOCSET_DEFAULT_SIZES);
 	PolicyDiagnostics diags;
+	Policy	   *policy;
 
 	MemoryContextSwitchTo(context);
 	policy_diagnostics_init(&diags);
-	if (policy_parse(source, len, &diags) == NULL || diags.nerrors > 0)
+	policy = policy_parse(source, len, &diags);
+	if (policy == NULL || diags.nerrors > 0)
 		policy_diagnostics_raise(&diags);
+	policy_tree_write(policy, len * 3 + SMALL_TREE, tree);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+}
+
+static void
+append_tree(PolicyDocument *document, Size offset, const StringInfoData *tree)
+{
+	PolicyTreeHeader header;
+
+	header.version = POLICY_TREE_VERSION;
+	header.len = (uint32) tree->len;
+	header.crc = tree_crc(document->digest, tree->data, tree->len);
+	memcpy((char *) document + offset, &header, sizeof(header));
+	memcpy((char *) document + offset + sizeof(header), tree->data, tree->len);
 }
 
 static PolicyDocument *
 make_document(const char *source, int len)
 {
 	PolicyDocument *document;
-	Size		size = POLICY_DOCUMENT_HEADER_BYTES + len;
+	Size		tree_offset = MAXALIGN(POLICY_DOCUMENT_HEADER_BYTES + len);
+	Size		size;
+	StringInfoData tree;
 
-	check_source(source, len);
-	document = palloc(size);
+	initStringInfo(&tree);
+	check_source(source, len, &tree);
+	size = tree.len == 0 ? POLICY_DOCUMENT_HEADER_BYTES + len :
+		tree_offset + sizeof(PolicyTreeHeader) + tree.len;
+	document = palloc0(size);
 	SET_VARSIZE(document, size);
 	document->format = POLICY_DOCUMENT_FORMAT;
 	policy_digest(source, len, document->digest);
 	document->source_len = (uint32) len;
 	memcpy(document->source, source, len);
+	if (tree.len > 0)
+		append_tree(document, tree_offset, &tree);
+	pfree(tree.data);
 	return document;
 }
 

@@ -80,6 +80,40 @@ enter(CompiledPolicy *policy)
 	oldest->last_used = ++clock_hand;
 }
 
+/* Compiles from the source, as if nothing were stored beside it. */
+static CompiledPolicy *
+compile_source(Datum datum, PolicyBudget *budget)
+{
+	PolicyDocument *document = DatumGetPolicyDocument(datum);
+	PolicyDiagnostics diags;
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	Policy	   *policy;
+
+	policy_document_verify(document, digest);
+	policy_diagnostics_init(&diags);
+	policy = policy_parse(document->source, document->source_len, &diags);
+	if (policy == NULL)
+		policy_diagnostics_raise(&diags);
+	if (!policy_budget_spend(budget, POLICY_BUDGET_INTERVAL))
+		return NULL;
+	return policy_compile(policy, NULL, digest, TopMemoryContext, budget);
+}
+
+static CompiledPolicy *
+compile_document(Datum datum, PolicyBudget *budget)
+{
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	int			len;
+	char	   *bytes = policy_document_tree(datum, digest, &len);
+	PolicyTree	tree;
+	Policy		policy;
+
+	if (bytes == NULL)
+		return compile_source(datum, budget);
+	policy_tree_open(&tree, bytes, len, &policy);
+	return policy_compile(&policy, &tree, digest, TopMemoryContext, budget);
+}
+
 CompiledPolicy *
 policy_cache_load(Datum datum, PolicyBudget *budget)
 {
@@ -87,19 +121,8 @@ policy_cache_load(Datum datum, PolicyBudget *budget)
 											   "policy document",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(work);
-	PolicyDocument *document = DatumGetPolicyDocument(datum);
-	PolicyDiagnostics diags;
-	uint8		digest[POLICY_DIGEST_LENGTH];
-	Policy	   *policy;
-	CompiledPolicy *compiled = NULL;
+	CompiledPolicy *compiled = compile_document(datum, budget);
 
-	policy_document_verify(document, digest);
-	policy_diagnostics_init(&diags);
-	policy = policy_parse(document->source, document->source_len, &diags);
-	if (policy == NULL)
-		policy_diagnostics_raise(&diags);
-	if (policy_budget_spend(budget, POLICY_BUDGET_INTERVAL))
-		compiled = policy_compile(policy, digest, TopMemoryContext, budget);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(work);
 	if (compiled == NULL)

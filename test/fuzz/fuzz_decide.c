@@ -52,10 +52,16 @@ check_verdict(const CompiledPolicy *policy, const Job *job, const PolicyVerdict 
 		require(verdict->monitored[i]->monitor);
 }
 
+static int
+position_of(const CompiledRule *rule)
+{
+	return rule != NULL ? rule->position : -1;
+}
+
 static void
 require_same(const PolicyVerdict *a, const PolicyVerdict *b)
 {
-	require(a->decision == b->decision && a->winner == b->winner &&
+	require(a->decision == b->decision && position_of(a->winner) == position_of(b->winner) &&
 			a->nmatched == b->nmatched && a->nmonitored == b->nmonitored &&
 			a->retry_after_sec == b->retry_after_sec &&
 			VARSIZE(a->constraints) == VARSIZE(b->constraints) &&
@@ -107,6 +113,20 @@ asks_when(const CompiledPolicy *policy)
 	return false;
 }
 
+/* The policy as a stored document carries it. */
+static CompiledPolicy *
+compile_stored(const Policy *parsed, const uint8 *digest, PolicyBudget *budget)
+{
+	StringInfoData bytes;
+	PolicyTree	tree;
+	Policy		stored;
+
+	initStringInfo(&bytes);
+	require(policy_tree_write(parsed, PG_INT32_MAX, &bytes));
+	policy_tree_open(&tree, bytes.data, bytes.len, &stored);
+	return policy_compile(&stored, &tree, digest, CurrentMemoryContext, budget);
+}
+
 static void
 check(const char *document, int document_len, const char *json, int json_len)
 {
@@ -125,10 +145,13 @@ check(const char *document, int document_len, const char *json, int json_len)
 	parsed = policy_parse(document, document_len, &diags);
 	if (parsed == NULL)
 		return;
-	policy = policy_compile(parsed, digest, CurrentMemoryContext, &no_limit);
+	policy = policy_compile(parsed, NULL, digest, CurrentMemoryContext, &no_limit);
 	decide(policy, source, at, &first, &job);
 	check_verdict(policy, &job, &first);
 	decide(policy, source, at, &second, &job);
+	require_same(&first, &second);
+
+	decide(compile_stored(parsed, digest, &no_limit), source, at, &second, &job);
 	require_same(&first, &second);
 
 	/* A topic at its limit grows past it when it is respelled. */

@@ -33,7 +33,7 @@ check(const char *source, int len)
 	policy_lint(policy, 0, &diags);
 	if (diags.nerrors > 0)
 		abort();
-	if (policy_compile(policy, digest, CurrentMemoryContext, &no_limit) == NULL)
+	if (policy_compile(policy, NULL, digest, CurrentMemoryContext, &no_limit) == NULL)
 		abort();
 }
 
