@@ -1,5 +1,5 @@
 \ir queue.psql
-SELECT plan(191);
+SELECT plan(202);
 CREATE ROLE policy_test_approver LOGIN;
 SELECT policy_grant('policy_test_approver', 'approve') \g /dev/null
 
@@ -295,6 +295,26 @@ SELECT put(:id, 'run_after = clock_timestamp()') \g /dev/null
 SELECT release('c2', E'- {id: mail, match: {topics: ["mail.*"]}, decision: throttle, retry_after_sec: 30}\n- {id: all, decision: throttle, retry_after_sec: 900}') \g /dev/null
 SELECT is((claim()).job_id, NULL, 'what a rule allowed before it throttled was not waited for');
 SELECT is((state, run_after - decided_at)::text, '(throttled,00:15:00)', 'and is') FROM job(:id);
+
+-- What a claim records: that which differs from the job's decision in one of four things.
+CREATE FUNCTION claim_after(assignment text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	id bigint;
+BEGIN
+	PERFORM empty_queue();
+	id := submit('write.a');
+	ALTER TABLE policy.decisions DISABLE TRIGGER refuse_change;
+	EXECUTE format('UPDATE policy.decisions SET %s WHERE job_key = %L', assignment, id);
+	ALTER TABLE policy.decisions ENABLE ALWAYS TRIGGER refuse_change;
+	PERFORM claim();
+	RETURN (SELECT string_agg(source, ' ' ORDER BY decision_id) FROM policy.decisions WHERE job_key = id::text);
+END
+$$;
+SELECT release('e1', first_rules()) \g /dev/null
+SELECT is(claim_after(assignment), recorded, format('after a decision with %s: %s', assignment, recorded))
+FROM (VALUES ('source = source', 'submit'), ('decision = $$ALLOW$$', 'submit claim'), ('matched_rules = $${read}$$', 'submit claim'), ('matched_rules = $${write,read}$$', 'submit claim'),
+	('matched_rules = $${}$$', 'submit claim'), ('constraints = $${"max_runtime_sec": 30, "max_retries": 2, "region": "us"}$$', 'submit claim'), ('constraints = $${}$$', 'submit claim'),
+	('snapshot = $$v1$$', 'submit claim'), ('snapshot = NULL', 'submit claim'), ('reason = $$another$$', 'submit'), ('monitored_rules = $${x}$$', 'submit')) AS t(assignment, recorded);
 
 -- Waiting is for once.
 SELECT empty_queue() \g /dev/null
