@@ -1,5 +1,5 @@
 \ir queue.psql
-SELECT plan(139);
+SELECT plan(154);
 
 CREATE ROLE policy_test_free LOGIN;
 CREATE ROLE policy_test_tenant LOGIN;
@@ -242,6 +242,29 @@ SELECT policy_grant('policy_test_operator', 'submit') \g /dev/null
 SELECT is(update_as('policy_test_operator', :id, 'payload = $$1$$'), 'ready acme - - -', 'but an operator');
 SELECT is((submitted_by, (SELECT session_role FROM policy.decisions d WHERE d.decision_id = j.decision_id))::text, '(policy_test_tenant,policy_test_operator)', 'who does not become its submitter, and is in the evidence')
 FROM job(:id) j;
+
+-- Whose job it is
+CREATE FUNCTION try_as(login text, role text, statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM as_login(login, role, statement);
+	RETURN 'done';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END
+$$;
+SELECT policy_grant('policy_test_pooler', 'proxy') \g /dev/null
+SELECT submit_as('policy_test_pooler', '{"payload": 0}', 'policy_test_agent') AS id \gset
+SELECT is(try_as(login, role, format('UPDATE policy.jobs SET payload = %L WHERE job_id = %s RETURNING job_id', n, :id)), wanted, format('a job that a proxy submitted for agent, changed by %s with %s set: %s', login,
+	coalesce(role, 'no role'), wanted))
+FROM (VALUES (1, 'policy_test_pooler', 'policy_test_other', '42501'), (2, 'policy_test_pooler', NULL, '42501'), (3, 'policy_test_tenant', NULL, '42501'), (4, 'policy_test_heir', NULL, '42501'),
+	(5, 'policy_test_pooler', 'policy_test_agent', 'done'), (6, 'policy_test_agent', NULL, 'done'), (7, 'policy_test_heir', 'policy_test_agent', 'done'), (8, 'policy_test_operator', NULL, 'done')) AS t(n, login, role, wanted);
+SELECT policy_revoke('policy_test_heir', 'proxy') \g /dev/null
+SELECT is(try_as('policy_test_heir', 'policy_test_agent', format('UPDATE policy.jobs SET payload = %L WHERE job_id = %s RETURNING job_id', 9, :id)), '42501',
+	'who is no proxy speaks for itself, whatever role it sets');
+SELECT is(try_as(login, role, format('SELECT job_id FROM policy_cancel(%s, %L)', :id, 'x')), wanted, format('cancelled by %s with %s set: %s', login, coalesce(role, 'no role'), wanted))
+FROM (VALUES ('policy_test_pooler', 'policy_test_other', '42501'), ('policy_test_pooler', NULL, '42501'), ('policy_test_heir', 'policy_test_agent', '42501'), ('policy_test_tenant', NULL, '42501'),
+	('policy_test_pooler', 'policy_test_agent', 'done')) AS t(login, role, wanted);
+SELECT is(state_of(:id), 'cancelled', 'by the proxy for its submitter');
 
 SELECT * FROM finish();
 ROLLBACK;
