@@ -174,12 +174,12 @@ DECLARE
 BEGIN
 	-- One at a time; the other goes on where this one ends.
 	PERFORM FROM policy.maintenance m FOR UPDATE;
+	-- First, before any row is locked: whoever writes evidence may wait for a row.
+	partitions := policy.make_partitions();
 	expired := policy.expire_approvals(batch);
 	SELECT r.redecided, r.more INTO redecided, more FROM policy.redecide_pending(batch) r;
 	timed_out := policy.time_out_jobs(batch);
 	SELECT coalesce(sum(cardinality(s.decision_ids)), 0) INTO sealed FROM @extschema@.policy_seal() s;
-	-- Last: what it locks, it locks to the end.
-	partitions := policy.make_partitions();
 	more := more OR expired = batch OR timed_out = batch;
 	UPDATE policy.maintenance m SET maintained_at = clock_timestamp();
 END
