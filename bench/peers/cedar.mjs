@@ -36,12 +36,15 @@ function translate(rule) {
   return `permit(principal, action, ${resource})` + (tests.length > 0 ? ` when { ${tests.join(' && ')} };` : ';');
 }
 
+export function translatePolicies(policy) {
+  return Object.fromEntries(policy.rules.map((rule) => [rule.id, translate(rule)]));
+}
+
 export async function open(policy) {
   const require = createRequire(import.meta.url);
   const cedar = require('@cedar-policy/cedar-wasm/nodejs');
   const decide = strictest(policy);
-  const parsed = cedar.preparsePolicySet('peers',
-    { staticPolicies: Object.fromEntries(policy.rules.map((rule) => [rule.id, translate(rule)])) });
+  const parsed = cedar.preparsePolicySet('peers', { staticPolicies: translatePolicies(policy) });
 
   if (parsed.type !== 'success') throw new Error(JSON.stringify(parsed.errors).slice(0, 500));
   return {

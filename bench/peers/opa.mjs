@@ -2,13 +2,10 @@
 // and its module proxy are in reach.  A rule is a rule of Rego, so that OPA can index
 // it by what it compares.
 
-import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { attributes, conditions, isPattern, strictest } from './policy.mjs';
+import { runExternal } from './external.mjs';
+import { attributes, conditions, isPattern } from './policy.mjs';
 
 const string = (text) => JSON.stringify(text);
-const list = (texts) => `[${texts.map(string).join(', ')}]`;
 const set = (texts) => `{${texts.map(string).join(', ')}}`;
 
 function matches(expression, pattern) {
@@ -32,24 +29,7 @@ function translate(rule) {
 }
 
 export async function open(policy, { jobs, place }) {
-  const program = process.env.OPA_PEER;
-  const decide = strictest(policy);
+  const rules = `package peers\n\n${policy.rules.map(translate).join('\n')}`;
 
-  if (!program || !existsSync(program)) {
-    throw Object.assign(new Error('Go, or its module proxy, is out of reach'), { code: 'UNAVAILABLE' });
-  }
-  writeFileSync(join(place, 'policy.rego'), `package peers\n\n${policy.rules.map(translate).join('\n')}`);
-  writeFileSync(join(place, 'inputs.json'), JSON.stringify(jobs.map(attributes)));
-  execFileSync(program, [join(place, 'policy.rego'), join(place, 'inputs.json'), join(place, 'answers.json'),
-    String(process.env.PEERS_SECONDS ?? 3)], { stdio: ['ignore', 'inherit', 'inherit'] });
-  const { version, answers } = JSON.parse(readFileSync(join(place, 'answers.json'), 'utf8'));
-
-  return {
-    kind: 'in-process',
-    version,
-    bulk: async () => ({
-      decisions: answers.map((answer) => decide(answer.rules)),
-      times: answers.map((answer) => answer.us),
-    }),
-  };
+  return runExternal(process.env.OPA_PEER, policy, place, rules, jobs.map(attributes));
 }

@@ -10,7 +10,8 @@ import { readFileSync, writeFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 const sizes = [10, 100, 1000, 10000];
-const engines = ['policy_engine', 'policy_engine-round-trip', 'cerbos', 'cedar', 'casbin', 'json-rules-engine', 'opa'];
+const engines = ['policy_engine', 'policy_engine-round-trip', 'cerbos', 'opa', 'cedar-native', 'cedar', 'casbin',
+  'json-rules-engine'];
 const budgetMs = Number(process.env.PEERS_SECONDS ?? 3) * 1000;
 const leastJobs = 50;
 
