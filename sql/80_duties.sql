@@ -2,26 +2,39 @@
 -- Duties: who may do what, as GRANTs and as rows
 --
 
-CREATE TABLE policy.duties (
-	role text COLLATE "C" NOT NULL,
+CREATE TABLE policy.held_duties (
+	role regrole NOT NULL,
 	duty text COLLATE "C" NOT NULL,
 	identity jsonb,
 	granted_by text NOT NULL,
 	granted_at timestamptz NOT NULL,
-	CONSTRAINT duties_pkey PRIMARY KEY (role, duty),
-	CONSTRAINT duties_duty_check CHECK (duty IN
+	CONSTRAINT held_duties_pkey PRIMARY KEY (role, duty),
+	CONSTRAINT held_duties_duty_check CHECK (duty IN
 		('evaluate', 'submit', 'work', 'approve', 'author', 'release', 'override', 'audit',
 		 'operate', 'proxy', 'admin'))
 );
-COMMENT ON TABLE policy.duties IS 'Who was given which duty: policy_grant, policy_revoke.';
-COMMENT ON COLUMN policy.duties.role IS 'The role.';
+COMMENT ON TABLE policy.held_duties IS 'Who was given which duty: policy.duties shows it by name.';
+COMMENT ON COLUMN policy.held_duties.role IS
+	'The role itself, as GRANTs know it: a duty follows it through a change of name, and no other role gets it with the name.';
+COMMENT ON COLUMN policy.held_duties.duty IS
+	'evaluate, submit, work, approve, author, release, override, audit, operate, proxy or admin.';
+COMMENT ON COLUMN policy.held_duties.identity IS
+	'submit: what is stamped on the jobs of who holds it: tenant_id, actor_id, actor_type, actor_roles.';
+COMMENT ON COLUMN policy.held_duties.granted_by IS 'Who gave it.';
+COMMENT ON COLUMN policy.held_duties.granted_at IS 'When.';
+SELECT pg_catalog.pg_extension_config_dump('policy.held_duties', '');
+
+CREATE VIEW policy.duties AS
+	SELECT pg_get_userbyid(d.role)::text AS role, d.duty, d.identity, d.granted_by, d.granted_at
+	FROM policy.held_duties d;
+COMMENT ON VIEW policy.duties IS 'Who was given which duty: policy_grant, policy_revoke.';
+COMMENT ON COLUMN policy.duties.role IS 'The role''s name.';
 COMMENT ON COLUMN policy.duties.duty IS
 	'evaluate, submit, work, approve, author, release, override, audit, operate, proxy or admin.';
 COMMENT ON COLUMN policy.duties.identity IS
 	'submit: what is stamped on the jobs of who holds it: tenant_id, actor_id, actor_type, actor_roles.';
 COMMENT ON COLUMN policy.duties.granted_by IS 'Who gave it.';
 COMMENT ON COLUMN policy.duties.granted_at IS 'When.';
-SELECT pg_catalog.pg_extension_config_dump('policy.duties', '');
 
 CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object text)
 	RETURNS SETOF record
@@ -157,6 +170,14 @@ $$;
 COMMENT ON FUNCTION policy.check_duty(text, text) IS
 	'Raises undefined_object where there is no such role, invalid_parameter_value where there is no such duty.';
 
+-- Not a cast: that folds the case of a name.
+CREATE FUNCTION policy.role_named(name text) RETURNS regrole
+	LANGUAGE sql STABLE STRICT
+	SET search_path = pg_catalog, pg_temp
+	AS $$ SELECT r.oid::regrole FROM pg_roles r WHERE r.rolname = role_named.name $$;
+COMMENT ON FUNCTION policy.role_named(text) IS
+	'The role of that name, taken as it is; NULL where there is none.';
+
 CREATE FUNCTION policy.give_rights(role text) RETURNS void
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
@@ -166,8 +187,8 @@ DECLARE
 BEGIN
 	FOR given IN
 		SELECT DISTINCT r.privilege, r.object FROM policy.duty_rights() r
-		WHERE EXISTS (SELECT FROM policy.duties d
-			WHERE d.role = give_rights.role AND r.duty IN (d.duty, 'evaluate'))
+		WHERE EXISTS (SELECT FROM policy.held_duties d
+			WHERE d.role = policy.role_named(give_rights.role) AND r.duty IN (d.duty, 'evaluate'))
 	LOOP
 		EXECUTE format('GRANT %s ON %s TO %I', given.privilege, given.object, give_rights.role);
 	END LOOP;
@@ -183,10 +204,10 @@ CREATE FUNCTION policy_grant(role text, duty text, identity jsonb DEFAULT NULL) 
 BEGIN
 	PERFORM policy.check_duty(policy_grant.role, policy_grant.duty);
 	PERFORM policy.check_identity(policy_grant.duty, policy_grant.identity);
-	INSERT INTO policy.duties AS d (role, duty, identity, granted_by, granted_at)
-		VALUES (policy_grant.role, policy_grant.duty, policy_grant.identity, session_user,
+	INSERT INTO policy.held_duties AS d (role, duty, identity, granted_by, granted_at)
+		VALUES (policy.role_named(policy_grant.role), policy_grant.duty, policy_grant.identity, session_user,
 				clock_timestamp())
-		ON CONFLICT ON CONSTRAINT duties_pkey DO UPDATE
+		ON CONFLICT ON CONSTRAINT held_duties_pkey DO UPDATE
 		SET identity = excluded.identity, granted_by = excluded.granted_by,
 			granted_at = excluded.granted_at;
 	PERFORM policy.give_rights(policy_grant.role);
@@ -203,8 +224,8 @@ DECLARE
 	taken record;
 BEGIN
 	PERFORM policy.check_duty(policy_revoke.role, policy_revoke.duty);
-	DELETE FROM policy.duties d
-		WHERE d.role = policy_revoke.role AND d.duty = policy_revoke.duty;
+	DELETE FROM policy.held_duties d
+		WHERE d.role = policy.role_named(policy_revoke.role) AND d.duty = policy_revoke.duty;
 	FOR taken IN SELECT DISTINCT r.privilege, r.object FROM policy.duty_rights() r LOOP
 		EXECUTE format('REVOKE %s ON %s FROM %I', taken.privilege, taken.object, policy_revoke.role);
 	END LOOP;
@@ -282,10 +303,10 @@ CREATE FUNCTION policy_status(
 				THEN 'policy_engine.fail_mode is open: while the policy cannot be read, jobs are allowed' END,
 			CASE WHEN l.late
 				THEN 'maintenance is late: approvals or attempts are ten minutes past their time; call policy_maintain() from a scheduler' END,
-			(SELECT format('duties are held by roles that do not exist: %s; policy.duties keeps them until they are deleted',
-					string_agg(DISTINCT u.role, ', '))
-				FROM policy.duties u
-				WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = u.role)
+			(SELECT format('duties are held by roles that are gone: %s; delete their rows of policy.held_duties',
+					string_agg(DISTINCT u.role::text, ', '))
+				FROM policy.held_duties u
+				WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = u.role)
 				HAVING count(*) > 0),
 			(SELECT format('a trigger of the extension is disabled or gone: %s; jobs may pass undecided, or evidence be changed',
 					string_agg(e.relation::text || '.' || e.name, ', ' ORDER BY e.relation::text, e.name))

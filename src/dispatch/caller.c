@@ -26,7 +26,7 @@
 #include "dispatch/job_row.h"
 #include "store/table.h"
 
-/* The columns of policy.duties. */
+/* The columns of policy.held_duties. */
 enum
 {
 	DUTIES_ROLE = 1,
@@ -78,19 +78,15 @@ policy_roles_held(Oid member)
 	return held;
 }
 
-/* The row of policy.duties, copied; NULL where there is none. */
+/* The row of policy.held_duties, copied; NULL where there is none. */
 static HeapTuple
 find_duty(Relation relation, Relation index, Oid role, const char *duty)
 {
-	char	   *name = GetUserNameFromId(role, true);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	if (name == NULL)
-		return NULL;
-	ScanKeyEntryInitialize(&keys[0], 0, DUTIES_ROLE, BTEqualStrategyNumber, InvalidOid,
-						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(name));
+	ScanKeyInit(&keys[0], DUTIES_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
 	ScanKeyEntryInitialize(&keys[1], 0, DUTIES_DUTY, BTEqualStrategyNumber, InvalidOid,
 						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(duty));
 	scan = systable_beginscan_ordered(relation, index, NULL, 2, keys);
@@ -104,7 +100,7 @@ find_duty(Relation relation, Relation index, Oid role, const char *duty)
 bool
 policy_duty_held(List *roles, const char *duty)
 {
-	Relation	relation = policy_table_open("duties");
+	Relation	relation = policy_table_open("held_duties");
 	Relation	index = policy_primary_key_open(relation);
 	bool		held = false;
 	ListCell   *cell;
@@ -134,7 +130,7 @@ add_identity(List *identities, Jsonb *identity)
 List *
 policy_bound_identities(List *roles)
 {
-	Relation	relation = policy_table_open("duties");
+	Relation	relation = policy_table_open("held_duties");
 	Relation	index = policy_primary_key_open(relation);
 	List	   *identities = NIL;
 	ListCell   *cell;
