@@ -22,7 +22,9 @@ COMMENT ON COLUMN policy.held_duties.identity IS
 	'submit: what is stamped on the jobs of who holds it: tenant_id, actor_id, actor_type, actor_roles.';
 COMMENT ON COLUMN policy.held_duties.granted_by IS 'Who gave it.';
 COMMENT ON COLUMN policy.held_duties.granted_at IS 'When.';
-SELECT pg_catalog.pg_extension_config_dump('policy.held_duties', '');
+-- A row of a role that is gone has a bare number, which elsewhere is another role's.
+SELECT pg_catalog.pg_extension_config_dump('policy.held_duties',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) role)');
 
 CREATE VIEW policy.duties AS
 	SELECT pg_get_userbyid(d.role)::text AS role, d.duty, d.identity, d.granted_by, d.granted_at
