@@ -9,10 +9,9 @@
 #include "engine/budget.h"
 
 bool
-policy_budget_spend(PolicyBudget *budget, int units)
+policy_budget_ask(PolicyBudget *budget)
 {
-	budget->work -= units;
-	if (budget->work < 0 && !budget->exhausted)
+	if (!budget->exhausted)
 	{
 		CHECK_FOR_INTERRUPTS();
 		budget->work = POLICY_BUDGET_INTERVAL;

@@ -20,7 +20,15 @@ typedef struct PolicyBudget
 
 #define POLICY_BUDGET_INTERVAL 1024
 
+/* Asks whether the time is over; returns false where it is. */
+extern bool policy_budget_ask(PolicyBudget *budget);
+
 /* Spends units of work; returns false once the budget is exhausted. */
-extern bool policy_budget_spend(PolicyBudget *budget, int units);
+static inline bool
+policy_budget_spend(PolicyBudget *budget, int units)
+{
+	budget->work -= units;
+	return budget->work >= 0 ? !budget->exhausted : policy_budget_ask(budget);
+}
 
 #endif							/* POLICY_BUDGET_H */

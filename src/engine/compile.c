@@ -109,6 +109,7 @@ compile_match(Compilation *compilation, const PolicyMatch *match, CompiledMatch 
 	if (match->when == NULL)
 		return;
 	MemoryContextSwitchTo(compilation->policy->context);
+	compiled->has_when = true;
 	compiled->when = policy_predicate_compile(match->when);
 	compiled->lax = match->lax;
 	if (match->null_places.count > 0)

@@ -47,15 +47,16 @@ typedef struct CompiledLabel
 typedef struct CompiledMatch
 {
 	CompiledCondition *conditions;	/* those that say something */
+	int32		nconditions;
+	int32		nlabels;
+	bool		has_when;
+	bool		has_secrets_present;
+	bool		secrets_present;
+	bool		lax;			/* the `when` is lax */
 	CompiledLabel *labels;
 	PolicyPredicate *when;		/* or NULL */
 	const PolicyPathList *null_places;	/* where the `when` looks for null
 										 * itself; NULL: nowhere */
-	int32		nconditions;
-	int32		nlabels;
-	bool		has_secrets_present;
-	bool		secrets_present;
-	bool		lax;			/* the `when` is lax */
 } CompiledMatch;
 
 typedef struct CompiledException
@@ -76,27 +77,31 @@ typedef struct CompiledApproval
 	bool		allow_self;
 } CompiledApproval;
 
+/*
+ * What tells whether a rule applies comes first: for most of those that are tried,
+ * nothing else is looked at.
+ */
 typedef struct CompiledRule
 {
-	const char *id;				/* in id_text, and a NUL after it */
-	text	   *id_text;
-	text	   *reason;			/* NULL: "matched rule <id>" stands in */
 	TimestampTz not_before;
 	TimestampTz expires_at;
-	CompiledMatch match;
-	CompiledException *exceptions;
-	const PolicyConstraint *constraints;	/* an object, maybe empty */
-	Jsonb	   *alone;			/* the verdict's constraints where no other
-								 * rule applies; shared among rules */
-	const CompiledApproval *approval;	/* REQUIRE_APPROVAL, else NULL */
 	PolicyDecision decision;
-	int32		position;		/* among the rules, in document order */
 	int32		proven;			/* the condition that the index has tried, or
 								 * -1 */
 	int32		nexceptions;
-	int32		wait;			/* THROTTLE: seconds; a velocity's window */
 	bool		monitor;
 	bool		has_velocity;
+	CompiledMatch match;
+	CompiledException *exceptions;
+	const PolicyConstraint *constraints;	/* an object, maybe empty */
+	const char *id;				/* in id_text, and a NUL after it */
+	text	   *id_text;
+	text	   *reason;			/* NULL: "matched rule <id>" stands in */
+	Jsonb	   *alone;			/* the verdict's constraints where no other
+								 * rule applies; shared among rules */
+	const CompiledApproval *approval;	/* REQUIRE_APPROVAL, else NULL */
+	int32		position;		/* among the rules, in document order */
+	int32		wait;			/* THROTTLE: seconds; a velocity's window */
 } CompiledRule;
 
 /* The reason, or what stands in for it. */

@@ -4,8 +4,8 @@
  *	  4 and 5).
  *
  * A Member is one voice in the verdict: an applying rule, or the default where
- * it counts as one.  Members are ordered by standing: strictest first, then in
- * document order, the default last.
+ * it counts as one.  Their standing: strictest first, then in document order, the
+ * default last.
  */
 #include "postgres.h"
 
@@ -22,38 +22,32 @@ typedef struct Member
 
 typedef struct Members
 {
-	Member	   *items;			/* by standing; the first one wins */
+	Member		winner;			/* of the highest standing */
 	int			count;
 	const CompiledRule **rules; /* those that are rules, in document order */
 	int			nrules;
 	bool		with_default;
+	Member	   *bounding;		/* those that set constraints, but for the
+								 * denying ones; in document order */
+	int			nbounding;
+	int			wait;			/* the greatest of those that throttle */
 	const PolicyConstraint *constraints;	/* merged and filled; NULL where
 											 * the one member's own is at hand */
 } Members;
 
-/* Puts members that are in document order into that of standing. */
 static void
-order_members(Members *members)
+add_member(Members *members, const Member *member, int most)
 {
-	int			first[POLICY_NDECISIONS] = {0};
-	int			next = 0;
-	Member	   *ordered;
-
-	if (members->count < 2)
+	if (members->count == 0 || member->decision > members->winner.decision)
+		members->winner = *member;
+	members->count++;
+	if (member->rule != NULL && member->decision == POLICY_THROTTLE)
+		members->wait = Max(members->wait, member->rule->wait);
+	if (member->decision == POLICY_DENY || member->constraints->u.object.count == 0)
 		return;
-	for (int i = 0; i < members->count; i++)
-		first[members->items[i].decision]++;
-	for (int decision = POLICY_NDECISIONS - 1; decision >= 0; decision--)
-	{
-		int			count = first[decision];
-
-		first[decision] = next;
-		next += count;
-	}
-	ordered = palloc(sizeof(Member) * members->count);
-	for (int i = 0; i < members->count; i++)
-		ordered[first[members->items[i].decision]++] = members->items[i];
-	members->items = ordered;
+	if (members->bounding == NULL)
+		members->bounding = palloc(sizeof(Member) * most);
+	members->bounding[members->nbounding++] = *member;
 }
 
 /* The decision of a rule (NULL: the default), or what it counts as once satisfied. */
@@ -91,27 +85,28 @@ collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_mayb
 	Members		members = {0};
 	bool		certain = false;
 
-	members.items = palloc(sizeof(Member) * (rules->count + 1));
 	members.rules = palloc(sizeof(CompiledRule *) * (rules->count + 1));
 	for (int i = 0; i < rules->count; i++)
 	{
 		const ApplyingRule *applying = &rules->items[i];
-		Member	   *member = &members.items[members.count];
+		Member		member;
 
 		if (applying->standing == POLICY_APPLIES_MAYBE && !with_maybes)
 			continue;
 		certain = certain || applying->standing == POLICY_APPLIES;
 		members.rules[members.nrules++] = applying->rule;
-		member->rule = applying->rule;
-		member->decision = standing_decision(applying->rule, applying->rule->decision,
-											 satisfied);
-		member->constraints = applying->rule->constraints;
-		members.count++;
+		member.rule = applying->rule;
+		member.decision = standing_decision(applying->rule, applying->rule->decision, satisfied);
+		member.constraints = applying->rule->constraints;
+		add_member(&members, &member, rules->count + 1);
 	}
 	members.with_default = !certain;
 	if (!certain)
-		members.items[members.count++] = default_member(policy, satisfied);
-	order_members(&members);
+	{
+		Member		member = default_member(policy, satisfied);
+
+		add_member(&members, &member, rules->count + 1);
+	}
 	return members;
 }
 
@@ -121,11 +116,13 @@ merged_constraints(const CompiledPolicy *policy, const Members *members)
 {
 	const PolicyConstraint *merged = constraint_empty();
 
-	for (int i = 0; i < members->count; i++)
+	for (int decision = POLICY_REQUIRE_APPROVAL; decision >= POLICY_ALLOW; decision--)
 	{
-		if (members->items[i].decision != POLICY_DENY &&
-			members->items[i].constraints->u.object.count > 0)
-			merged = constraint_merge(merged, members->items[i].constraints);
+		for (int i = 0; i < members->nbounding; i++)
+		{
+			if ((int) members->bounding[i].decision == decision)
+				merged = constraint_merge(merged, members->bounding[i].constraints);
+		}
 	}
 	return constraint_fill(merged, policy->default_constraints);
 }
@@ -133,7 +130,7 @@ merged_constraints(const CompiledPolicy *policy, const Members *members)
 static Jsonb *
 verdict_constraints(const CompiledPolicy *policy, const Members *members)
 {
-	const Member *winner = &members->items[0];
+	const Member *winner = &members->winner;
 
 	if (winner->decision == POLICY_DENY)
 		return policy->no_constraints;
@@ -171,9 +168,9 @@ collect_strictest(const CompiledPolicy *policy, const ApplyingRules *rules,
 	if (!has_maybes(rules))
 		return without;
 	with = collect(policy, rules, true, satisfied);
-	if (with.items[0].decision > without.items[0].decision)
+	if (with.winner.decision > without.winner.decision)
 		return with;
-	if (without.items[0].decision == POLICY_DENY)
+	if (without.winner.decision == POLICY_DENY)
 		return without;
 	bounds = merged_constraints(policy, &without);
 	tighter = constraint_merge(bounds, merged_constraints(policy, &with));
@@ -181,21 +178,6 @@ collect_strictest(const CompiledPolicy *policy, const ApplyingRules *rules,
 		return without;
 	with.constraints = tighter;
 	return with;
-}
-
-static int
-greatest_wait(const Members *members)
-{
-	int			wait = 0;
-
-	for (int i = 0; i < members->count; i++)
-	{
-		const CompiledRule *rule = members->items[i].rule;
-
-		if (rule != NULL && members->items[i].decision == POLICY_THROTTLE)
-			wait = Max(wait, rule->wait);
-	}
-	return wait;
 }
 
 static void
@@ -208,11 +190,11 @@ set_matched(const Members *members, bool winner_alone, PolicyVerdict *verdict)
 		verdict->default_counts = members->with_default;
 		return;
 	}
-	verdict->default_counts = members->items[0].rule == NULL;
+	verdict->default_counts = members->winner.rule == NULL;
 	if (verdict->default_counts)
 		return;
 	verdict->matched = palloc(sizeof(CompiledRule *));
-	verdict->matched[0] = members->items[0].rule;
+	verdict->matched[0] = members->winner.rule;
 	verdict->nmatched = 1;
 }
 
@@ -247,7 +229,7 @@ policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 
 	members = policy->first_match ? collect(policy, &enforcing, true, satisfied) :
 		collect_strictest(policy, &enforcing, satisfied);
-	winner = &members.items[0];
+	winner = &members.winner;
 	memset(verdict, 0, sizeof(PolicyVerdict));
 	verdict->decision = winner->decision;
 	verdict->winner = winner->rule;
@@ -257,7 +239,7 @@ policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 	set_matched(&members, policy->first_match, verdict);
 	set_monitored(&monitoring, verdict);
 	if (verdict->decision == POLICY_THROTTLE)
-		verdict->retry_after_sec = greatest_wait(&members);
+		verdict->retry_after_sec = members.wait;
 	return true;
 }
 

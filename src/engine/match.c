@@ -122,7 +122,7 @@ match_holds(const CompiledMatch *match, int proven, Job *job, PolicyBudget *budg
 		if (!label_holds(&match->labels[i], job, budget))
 			return POLICY_FALSE;
 	}
-	if (match->when == NULL)
+	if (!match->has_when)
 		return POLICY_TRUE;
 	if (!policy_budget_spend(budget, POLICY_BUDGET_INTERVAL / 8))
 		return POLICY_FALSE;

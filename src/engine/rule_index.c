@@ -533,17 +533,31 @@ rule_index_build(CompiledRule *rules, int nrules)
 }
 
 /* The rules that a lookup has met: runs of postings, one after the other. */
+typedef struct RuleRun
+{
+	const int  *rules;
+	int			count;
+} RuleRun;
+
+#define FEW_RUNS 16
+
 typedef struct FoundRules
 {
-	struct
-	{
-		const int  *rules;
-		int			count;
-	}		   *runs;
+	RuleRun    *runs;
 	int			nruns;
 	int			capacity;
 	int			total;
+	RuleRun		few[FEW_RUNS];
 } FoundRules;
+
+static void
+init_found(FoundRules *found)
+{
+	found->runs = found->few;
+	found->nruns = 0;
+	found->capacity = FEW_RUNS;
+	found->total = 0;
+}
 
 static void
 add_run(FoundRules *found, const int *rules, int count)
@@ -552,10 +566,11 @@ add_run(FoundRules *found, const int *rules, int count)
 		return;
 	if (found->nruns == found->capacity)
 	{
-		found->capacity = Max(16, found->capacity * 2);
-		found->runs = found->runs == NULL ?
-			palloc(sizeof(*found->runs) * found->capacity) :
-			repalloc(found->runs, sizeof(*found->runs) * found->capacity);
+		RuleRun    *more = palloc(sizeof(RuleRun) * found->capacity * 2);
+
+		memcpy(more, found->runs, sizeof(RuleRun) * found->nruns);
+		found->runs = more;
+		found->capacity *= 2;
 	}
 	found->runs[found->nruns].rules = rules;
 	found->runs[found->nruns].count = count;
@@ -684,9 +699,10 @@ sort_many(const FoundRules *found, int nrules, int *rules)
 int *
 rule_index_find(const RuleIndex *index, const Job *job, int *count)
 {
-	FoundRules	found = {0};
+	FoundRules	found;
 	int		   *rules;
 
+	init_found(&found);
 	find_runs(index, job, &found);
 	rules = palloc(sizeof(int) * (Min(found.total, index->nrules) + 1));
 	*count = found.total <= FEW_RULES ? sort_few(&found, rules) :

@@ -48,20 +48,34 @@ policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape)
 	if (tupdesc->natts != VERDICT_NCOLUMNS)
 		elog(ERROR, "policy_verdict has %d columns, not %d", tupdesc->natts, VERDICT_NCOLUMNS);
 	shape->tupdesc = tupdesc;
+	shape->no_rules = PointerGetDatum(construct_empty_array(TEXTOID));
 	policy_decision_oids(TupleDescAttr(tupdesc, VERDICT_DECISION)->atttypid, shape->decisions);
 }
 
 Datum
 policy_rule_ids(const CompiledRule **rules, int count)
 {
-	Datum	   *ids;
+	Size		size = ARR_OVERHEAD_NONULLS(1);
+	ArrayType  *array;
+	char	   *next;
 
 	if (count == 0)
 		return PointerGetDatum(construct_empty_array(TEXTOID));
-	ids = palloc(sizeof(Datum) * count);
 	for (int i = 0; i < count; i++)
-		ids[i] = PointerGetDatum(rules[i]->id_text);
-	return PointerGetDatum(construct_array(ids, count, TEXTOID, -1, false, TYPALIGN_INT));
+		size += INTALIGN(VARSIZE(rules[i]->id_text));
+	array = palloc0(size);
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->elemtype = TEXTOID;
+	ARR_DIMS(array)[0] = count;
+	ARR_LBOUND(array)[0] = 1;
+	next = (char *) array + ARR_OVERHEAD_NONULLS(1);
+	for (int i = 0; i < count; i++)
+	{
+		memcpy(next, rules[i]->id_text, VARSIZE(rules[i]->id_text));
+		next += INTALIGN(VARSIZE(rules[i]->id_text));
+	}
+	return PointerGetDatum(array);
 }
 
 Datum
@@ -77,8 +91,10 @@ policy_verdict_datum(const VerdictShape *shape, const PolicyVerdict *verdict, te
 		values[VERDICT_MATCHED_RULE] = PointerGetDatum(verdict->winner->id_text);
 	else
 		nulls[VERDICT_MATCHED_RULE] = true;
-	values[VERDICT_MATCHED_RULES] = policy_rule_ids(verdict->matched, verdict->nmatched);
-	values[VERDICT_MONITORED_RULES] = policy_rule_ids(verdict->monitored, verdict->nmonitored);
+	values[VERDICT_MATCHED_RULES] = verdict->nmatched == 0 ? shape->no_rules :
+		policy_rule_ids(verdict->matched, verdict->nmatched);
+	values[VERDICT_MONITORED_RULES] = verdict->nmonitored == 0 ? shape->no_rules :
+		policy_rule_ids(verdict->monitored, verdict->nmonitored);
 	if (snapshot != NULL)
 		values[VERDICT_SNAPSHOT] = PointerGetDatum(snapshot);
 	else

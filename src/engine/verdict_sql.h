@@ -15,6 +15,7 @@ typedef struct VerdictShape
 {
 	TupleDesc	tupdesc;		/* blessed */
 	Oid			decisions[POLICY_NDECISIONS];	/* the enum's values */
+	Datum		no_rules;		/* an empty text[] */
 } VerdictShape;
 
 /* The oids of the enum policy_decision's values, by PolicyDecision. */
