@@ -291,6 +291,31 @@ compile_rules(Compilation *compilation, const Policy *policy, PolicyTree *tree,
 	return true;
 }
 
+/* Whether being found is all that a rule asks. */
+static bool
+is_certain(const CompiledRule *rule)
+{
+	return rule->not_before == DT_NOBEGIN && rule->expires_at == DT_NOEND &&
+		rule->nexceptions == 0 && !rule->has_velocity && !rule->match.has_when &&
+		!rule->match.has_secrets_present && rule->match.nlabels == 0 &&
+		(rule->match.nconditions == 0 ||
+		 (rule->match.nconditions == 1 && rule->proven == 0));
+}
+
+static void
+brief_rules(CompiledPolicy *policy)
+{
+	policy->briefs = palloc(Max(policy->nrules, 1));
+	for (int i = 0; i < policy->nrules; i++)
+	{
+		const CompiledRule *rule = &policy->rules[i];
+
+		policy->briefs[i] = (uint8) ((int) rule->decision << 4) |
+			(is_certain(rule) ? RULE_CERTAIN : 0) | (rule->monitor ? RULE_MONITOR : 0) |
+			(rule->constraints->u.object.count > 0 ? RULE_BOUNDS : 0);
+	}
+}
+
 static void
 compile_defaults(Compilation *compilation, const Policy *policy)
 {
@@ -330,7 +355,10 @@ policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
 	compiled->masks = policy_paths_copy(&policy->masks);
 	complete = compile_rules(&compilation, policy, tree, budget);
 	if (complete)
+	{
 		compiled->index = rule_index_build(compiled->rules, compiled->nrules);
+		brief_rules(compiled);
+	}
 	if (compilation.alone != NULL)
 		pfree(compilation.alone);
 	MemoryContextDelete(compilation.scratch);

@@ -107,6 +107,15 @@ typedef struct CompiledRule
 /* The reason, or what stands in for it. */
 extern text *compiled_rule_reason(const CompiledRule *rule);
 
+/*
+ * What most decisions ask of a rule, a byte each beside the rules: a walk over a
+ * thousand of them does not touch the rules themselves.
+ */
+#define RULE_CERTAIN 0x01		/* applies wherever the index finds it */
+#define RULE_MONITOR 0x02
+#define RULE_BOUNDS 0x04		/* sets constraints */
+#define RULE_DECISION(brief) ((PolicyDecision) ((brief) >> 4))
+
 typedef struct RuleIndex RuleIndex;
 
 typedef struct CompiledPolicy
@@ -123,6 +132,7 @@ typedef struct CompiledPolicy
 	const CompiledApproval *default_approval;	/* of a default that asks */
 	PolicyPathList masks;		/* what evidence must not show */
 	CompiledRule *rules;
+	uint8	   *briefs;			/* by rule */
 	int			nrules;
 	RuleIndex  *index;			/* finds the rules that a job can match */
 } CompiledPolicy;

@@ -17,7 +17,7 @@ typedef struct Member
 {
 	const CompiledRule *rule;	/* NULL: the default */
 	PolicyDecision decision;
-	const PolicyConstraint *constraints;
+	bool		bounds;			/* it sets constraints */
 } Member;
 
 typedef struct Members
@@ -43,7 +43,7 @@ add_member(Members *members, const Member *member, int most)
 	members->count++;
 	if (member->rule != NULL && member->decision == POLICY_THROTTLE)
 		members->wait = Max(members->wait, member->rule->wait);
-	if (member->decision == POLICY_DENY || member->constraints->u.object.count == 0)
+	if (member->decision == POLICY_DENY || !member->bounds)
 		return;
 	if (members->bounding == NULL)
 		members->bounding = palloc(sizeof(Member) * most);
@@ -70,7 +70,7 @@ default_member(const CompiledPolicy *policy, PolicySatisfied *satisfied)
 
 	member.rule = NULL;
 	member.decision = standing_decision(NULL, policy->default_decision, satisfied);
-	member.constraints = policy->default_constraints;
+	member.bounds = policy->default_constraints->u.object.count > 0;
 	return member;
 }
 
@@ -96,8 +96,9 @@ collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_mayb
 		certain = certain || applying->standing == POLICY_APPLIES;
 		members.rules[members.nrules++] = applying->rule;
 		member.rule = applying->rule;
-		member.decision = standing_decision(applying->rule, applying->rule->decision, satisfied);
-		member.constraints = applying->rule->constraints;
+		member.decision = standing_decision(applying->rule, RULE_DECISION(applying->brief),
+											satisfied);
+		member.bounds = (applying->brief & RULE_BOUNDS) != 0;
 		add_member(&members, &member, rules->count + 1);
 	}
 	members.with_default = !certain;
@@ -108,6 +109,12 @@ collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_mayb
 		add_member(&members, &member, rules->count + 1);
 	}
 	return members;
+}
+
+static const PolicyConstraint *
+member_constraints(const CompiledPolicy *policy, const Member *member)
+{
+	return member->rule != NULL ? member->rule->constraints : policy->default_constraints;
 }
 
 /* All members' constraints but the denying ones', the tighter winning. */
@@ -121,7 +128,7 @@ merged_constraints(const CompiledPolicy *policy, const Members *members)
 		for (int i = 0; i < members->nbounding; i++)
 		{
 			if ((int) members->bounding[i].decision == decision)
-				merged = constraint_merge(merged, members->bounding[i].constraints);
+				merged = constraint_merge(merged, member_constraints(policy, &members->bounding[i]));
 		}
 	}
 	return constraint_fill(merged, policy->default_constraints);

@@ -173,7 +173,7 @@ rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *
 }
 
 static void
-add_rule(ApplyingRules *rules, const CompiledRule *rule, PolicyStanding standing)
+add_rule(ApplyingRules *rules, const CompiledRule *rule, uint8 brief, PolicyStanding standing)
 {
 	if (rules->count == rules->capacity)
 	{
@@ -184,6 +184,7 @@ add_rule(ApplyingRules *rules, const CompiledRule *rule, PolicyStanding standing
 	}
 	rules->items[rules->count].rule = rule;
 	rules->items[rules->count].standing = standing;
+	rules->items[rules->count].brief = brief;
 	rules->count++;
 }
 
@@ -200,18 +201,21 @@ policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
 	for (int i = 0; i < count; i++)
 	{
 		const CompiledRule *rule = &policy->rules[found[i]];
-		PolicyStanding standing;
+		uint8		brief = policy->briefs[found[i]];
+		bool		monitor = (brief & RULE_MONITOR) != 0;
+		PolicyStanding standing = POLICY_APPLIES;
 
-		if (settled && !rule->monitor)
+		if (settled && !monitor)
 			continue;
 		if (!policy_budget_spend(budget, 1))
 			return;
-		standing = rule_standing(rule, job, at, budget);
-		if (rule->monitor && standing >= POLICY_APPLIES_UNCERTAIN)
-			add_rule(monitoring, rule, standing);
-		else if (!rule->monitor && standing != POLICY_APPLIES_NOT)
+		if (!(brief & RULE_CERTAIN))
+			standing = rule_standing(rule, job, at, budget);
+		if (monitor && standing >= POLICY_APPLIES_UNCERTAIN)
+			add_rule(monitoring, rule, brief, standing);
+		else if (!monitor && standing != POLICY_APPLIES_NOT)
 		{
-			add_rule(enforcing, rule, standing);
+			add_rule(enforcing, rule, brief, standing);
 			settled = policy->first_match && standing == POLICY_APPLIES;
 		}
 	}

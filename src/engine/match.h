@@ -25,6 +25,7 @@ typedef struct ApplyingRule
 {
 	const CompiledRule *rule;
 	PolicyStanding standing;
+	uint8		brief;			/* the rule's, of CompiledPolicy.briefs */
 } ApplyingRule;
 
 /* Those that apply, in document order. */
