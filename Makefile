@@ -8,6 +8,8 @@
 #   make lint            formatting and static analysis; make indent formats
 #   make fuzz            the fuzzers, outside any server
 #   make matrix          build and test on other releases of Debian, in chroots
+#   make bench           the ratios that count, on a server of its own; bench-quick,
+#                        fewer jobs; bench-peers, beside other engines
 #
 # PG_CONFIG chooses the PostgreSQL; WERROR= lets warnings pass.
 
@@ -36,7 +38,7 @@ REGRESS_OPTS = --inputdir=test
 
 # Goals that need no server, nor its build files: they install what is missing.
 OWN_GOALS = demo test test-regress test-isolation test-pgtap test-tap \
-	lint indent typedefs fuzz matrix deps
+	lint indent typedefs fuzz matrix deps bench bench-quick bench-peers
 
 # The scripts are told of a PG_CONFIG that somebody chose; else they look for one.
 ifneq ($(origin PG_CONFIG),undefined)
@@ -94,3 +96,15 @@ matrix:
 fuzz:
 	@scripts/install-deps build fuzz
 	@test/fuzz/run
+
+bench:
+	@scripts/install-deps run build test
+	@bench/run
+
+bench-quick:
+	@scripts/install-deps run build test
+	@bench/run --quick
+
+bench-peers:
+	@scripts/install-deps run build test
+	@bench/peers/run

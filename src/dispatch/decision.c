@@ -95,8 +95,10 @@ policy_enforce(Jsonb *job, const char *invalid, const char *source,
 int64
 policy_next_decision_id(void)
 {
+	static PolicyRelation sequence = {.name = "decision_id_seq"};
+
 	(void) GetTopTransactionId();
-	return nextval_internal(policy_relation_oid("decision_id_seq"), false);
+	return nextval_internal(policy_relation_known(&sequence), false);
 }
 
 const char *

@@ -11,7 +11,6 @@
 
 #include "access/htup_details.h"
 #include "commands/trigger.h"
-#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
@@ -65,13 +64,6 @@ check_event(bool expected)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("a guard of policy_engine was called for another event than its own"),
 				 errhint("Its triggers are made by CREATE EXTENSION alone.")));
-}
-
-static uint64
-content_hash(const Jsonb *job)
-{
-	return job == NULL ? 0 :
-		hash_bytes_extended((const unsigned char *) job, VARSIZE(job), 0);
 }
 
 static void
@@ -184,7 +176,7 @@ decide_insert(GuardStatement *statement, JobRow *row)
 	set_decision(row, &enforced);
 	if (submission != NULL)
 		tell_submission(submission, row, job);
-	policy_statement_keep(statement, &enforced, content_hash(job), is_given,
+	policy_statement_keep(statement, &enforced, job_row_content(row), is_given,
 						  is_given ? submission->given : NULL);
 }
 
@@ -321,7 +313,7 @@ decide_update(GuardStatement *statement, const JobRow *old, JobRow *new)
 	set_decision(new, &enforced);
 	check_transition(TextDatumGetCString(old->values[JOB_STATE]),
 					 TextDatumGetCString(new->values[JOB_STATE]), NULL);
-	policy_statement_keep(statement, &enforced, content_hash(job), false, NULL);
+	policy_statement_keep(statement, &enforced, job_row_content(new), false, NULL);
 }
 
 static HeapTuple
@@ -419,12 +411,14 @@ record_row(GuardStatement *statement, const Decided *decided, const JobRow *row,
 	const char *requested_via = row->nulls[JOB_SUBMITTED_VIA] ? NULL :
 	TextDatumGetCString(row->values[JOB_SUBMITTED_VIA]);
 	const char *invalid;
-	Jsonb	   *job = job_row_object(row, &invalid);
+	Jsonb	   *job = decided->job;
 	PolicyEnforced enforced;
 	JobApprovals approvals;
 
-	if (content_hash(job) != decided->content)
+	if (job_row_content(row) != decided->content)
 		report_changed_after();
+	if (job == NULL)
+		job = job_row_object(row, &invalid);
 	make_batches(statement);
 	enforced_from_decided(decided, job, &enforced);
 	policy_record(statement->evidence, &enforced, &key);

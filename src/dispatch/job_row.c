@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/jsonb.h"
@@ -196,6 +197,29 @@ same_value(Datum a, Datum b, bool varlena)
 	right = PG_DETOAST_DATUM_PACKED(b);
 	return VARSIZE_ANY_EXHDR(left) == VARSIZE_ANY_EXHDR(right) &&
 		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(left)) == 0;
+}
+
+uint64
+job_row_content(const JobRow *row)
+{
+	uint64		hash = 0;
+
+	for (int i = JOB_FIRST_SUBMITTED; i <= JOB_LAST_SUBMITTED; i++)
+	{
+		struct varlena *value;
+
+		if (row->nulls[i])
+			continue;
+		if (i == JOB_SECRETS_PRESENT)
+		{
+			hash = hash_combine64(hash, DatumGetBool(row->values[i]) ? i : -i);
+			continue;
+		}
+		value = PG_DETOAST_DATUM_PACKED(row->values[i]);
+		hash = hash_combine64(hash, hash_bytes_extended((unsigned char *) VARDATA_ANY(value),
+														VARSIZE_ANY_EXHDR(value), i));
+	}
+	return hash;
 }
 
 bool

@@ -94,6 +94,9 @@ extern Jsonb *job_row_object(const JobRow *row, const char **invalid);
 /* Why an object is no job for a queue: it is a simulate request.  NULL where it is none. */
 extern const char *job_object_problem(Jsonb *object);
 
+/* A hash of the submitter's columns, however they are stored. */
+extern uint64 job_row_content(const JobRow *row);
+
 /* Whether the two rows have the same job, byte for byte. */
 extern bool job_row_same_content(const JobRow *a, const JobRow *b);
 

@@ -20,6 +20,9 @@
 #include "dispatch/row_writer.h"
 #include "store/table.h"
 
+/* Slots are dear to make: so many go into the table together, and are used again. */
+#define SLOT_BATCH_SIZE 64
+
 typedef struct RowWriter
 {
 	EState	   *estate;
@@ -71,7 +74,7 @@ open_writer(RowWriter *writer, Relation relation)
 	writer->root = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->root, relation, 0, NULL, 0);
 	writer->row = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsHeapTuple);
-	writer->slots = palloc(sizeof(TupleTableSlot *) * ROW_BATCH_SIZE);
+	writer->slots = palloc(sizeof(TupleTableSlot *) * SLOT_BATCH_SIZE);
 	writer->state = makeNode(ModifyTableState);
 	writer->state->ps.state = writer->estate;
 	writer->state->operation = CMD_INSERT;
@@ -130,6 +133,8 @@ set_target(RowWriter *writer, ResultRelInfo *target)
 static TupleTableSlot *
 next_slot(RowWriter *writer)
 {
+	if (writer->nslots == SLOT_BATCH_SIZE)
+		insert_slots(writer);
 	if (writer->nslots == writer->capacity)
 		writer->slots[writer->capacity++] = table_slot_create(writer->target->ri_RelationDesc,
 															  NULL);

@@ -10,6 +10,9 @@
 #include "dispatch/statement.h"
 #include "store/cache.h"
 
+/* Past this a statement's jobs are not kept from BEFORE to AFTER. */
+#define MAX_KEPT (16 * 1024 * 1024)
+
 /* Those that are running: one, and what its triggers run. */
 static GuardStatement *statements = NULL;
 
@@ -145,6 +148,11 @@ policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
 	decided->at = enforced->at;
 	decided->source = enforced->source;
 	decided->content = content;
+	if (!is_given && statement->kept < MAX_KEPT)
+	{
+		decided->job = (Jsonb *) copy_text((text *) enforced->job);
+		statement->kept += VARSIZE(enforced->job);
+	}
 	decided->verdict = *verdict;
 	if (verdict->winner == NULL || verdict->winner->reason == NULL)
 		decided->verdict.reason = copy_text(verdict->reason);

@@ -21,7 +21,8 @@ typedef struct Decided
 	int64		decision_id;
 	TimestampTz at;
 	const char *source;
-	uint64		content;		/* a hash of the job's bytes */
+	uint64		content;		/* job_row_content() */
+	Jsonb	   *job;			/* NULL: to be made of the row again */
 	PolicyVerdict verdict;
 	CompiledPolicy *policy;		/* pinned by the statement */
 	text	   *snapshot;
@@ -51,6 +52,7 @@ typedef struct GuardStatement
 	int			next_decided;	/* where the next one to be recorded is likely */
 	List	   *pinned;			/* policies that verdicts point into */
 	text	   *snapshot;		/* the last one's, shared */
+	Size		kept;			/* bytes of the jobs that are kept */
 	RowBatch   *evidence;
 	RowBatch   *approvals;
 } GuardStatement;

@@ -397,7 +397,9 @@ policy_submit(PG_FUNCTION_ARGS)
 int64
 policy_next_job_id(void)
 {
-	return nextval_internal(policy_relation_oid("job_id_seq"), false);
+	static PolicyRelation sequence = {.name = "job_id_seq"};
+
+	return nextval_internal(policy_relation_known(&sequence), false);
 }
 
 /* policy.tenant_key(tenant_id text, extra jsonb) */

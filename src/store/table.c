@@ -6,7 +6,9 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
+#include "storage/proc.h"
 #include "utils/lsyscache.h"
 #include "utils/relcache.h"
 
@@ -24,6 +26,21 @@ policy_relation_oid(const char *name)
 				 errmsg("relation \"%s.%s\" does not exist", POLICY_SCHEMA, name),
 				 errhint("Create the extension policy_engine in this database.")));
 	return relid;
+}
+
+Oid
+policy_relation_known(PolicyRelation *relation)
+{
+	LocalTransactionId lxid = policy_current_lxid();
+	CommandId	command = GetCurrentCommandId(false);
+
+	if (!OidIsValid(relation->oid) || relation->lxid != lxid || relation->command != command)
+	{
+		relation->oid = policy_relation_oid(relation->name);
+		relation->lxid = lxid;
+		relation->command = command;
+	}
+	return relation->oid;
 }
 
 Relation

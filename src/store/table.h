@@ -14,6 +14,17 @@
 /* The oid of a relation of the schema policy; raises undefined_table. */
 extern Oid	policy_relation_oid(const char *name);
 
+/* A relation whose oid is kept for as long as one command runs. */
+typedef struct PolicyRelation
+{
+	const char *name;
+	Oid			oid;
+	LocalTransactionId lxid;
+	CommandId	command;
+} PolicyRelation;
+
+extern Oid	policy_relation_known(PolicyRelation *relation);
+
 /* Opens a table in AccessShareLock, kept until the transaction ends. */
 extern Relation policy_table_open(const char *name);
 
