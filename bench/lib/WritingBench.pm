@@ -90,14 +90,22 @@ sub _empty
 	return;
 }
 
-# Column lists of a table: its own, and what to select for a new row, with ids from
-# the plain sequences.
+# The columns of a table.
 sub _columns
 {
 	my ($session, $table) = @_;
 
 	return $session->ask("SELECT quote_ident(attname) FROM pg_attribute "
 		  . "WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum");
+}
+
+# What to select for new rows of a plain table, numbered by its sequence, as whoever
+# inserts has to number them.
+sub _numbered
+{
+	my ($session, $table, $id) = @_;
+
+	return join ', ', map { $_ eq $id ? "nextval('plain.${id}_seq')" : $_ } _columns($session, "plain.$table");
 }
 
 # The jobs, and the rows that the guard makes of them: saved.jobs and
@@ -129,7 +137,9 @@ sub _prepare_rows
 sub _bulk
 {
 	my ($session, $size) = @_;
-	my ($jobs, $decisions) = map { join ', ', _columns($session, $_) } 'plain.jobs', 'plain.decisions';
+	my $jobs = _numbered($session, 'jobs', 'job_id');
+	my $decisions = _numbered($session, 'decisions', 'decision_id');
+	my $submitted = join ', ', @submitted;
 	my $fresh = sub {
 		my (@statements) = @_;
 		my $ms = 0;
@@ -139,7 +149,7 @@ sub _bulk
 		return $ms;
 	};
 	my %ms = interleaved($size->{rounds},
-		guarded => sub { $fresh->(_insert_sql('saved.given ORDER BY job_id')) },
+		guarded => sub { $fresh->("INSERT INTO policy.jobs ($submitted) SELECT $submitted FROM saved.jobs ORDER BY n") },
 		unguarded => sub {
 			$fresh->("INSERT INTO plain.jobs SELECT $jobs FROM saved.jobs ORDER BY n",
 				"INSERT INTO plain.decisions SELECT $decisions FROM saved.decisions ORDER BY n");

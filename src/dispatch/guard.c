@@ -44,6 +44,7 @@ PolicySubmission *policy_submission = NULL;
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo, TriggerEvent when)
 {
+	static PolicyRelation jobs = {.name = "jobs"};
 	const TriggerEvent events = TRIGGER_EVENT_TIMINGMASK | TRIGGER_EVENT_ROW;
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
@@ -52,7 +53,7 @@ trigger_data(FunctionCallInfo fcinfo, TriggerEvent when)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("a guard of policy_engine was called as another trigger than it is"),
 				 errhint("Its triggers are made by CREATE EXTENSION alone.")));
-	policy_check_trigger_table(trigger->tg_relation, "jobs");
+	policy_check_trigger_table(trigger->tg_relation, &jobs);
 	return trigger;
 }
 
@@ -149,12 +150,14 @@ tell_submission(PolicySubmission *submission, const JobRow *row, Jsonb *job)
 {
 	MemoryContext caller = MemoryContextSwitchTo(submission->context);
 
-	job_hash(job, submission->hash);
 	if (!row->nulls[JOB_IDEMPOTENCY_KEY])
+	{
+		job_hash(job, submission->hash);
 		submission->key_hash =
 			job_idempotency_hash(job_tenant_key(!row->nulls[JOB_TENANT_ID], row->values[JOB_TENANT_ID],
 												!row->nulls[JOB_EXTRA], row->values[JOB_EXTRA]),
 								 DatumGetTextPP(row->values[JOB_IDEMPOTENCY_KEY]));
+	}
 	MemoryContextSwitchTo(caller);
 }
 

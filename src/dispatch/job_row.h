@@ -70,6 +70,7 @@ typedef enum JobColumnType
 typedef struct JobColumnInfo
 {
 	const char *name;
+	int			len;			/* of the name */
 	JobColumnType type;
 } JobColumnInfo;
 
@@ -94,7 +95,10 @@ extern Jsonb *job_row_object(const JobRow *row, const char **invalid);
 /* Why an object is no job for a queue: it is a simulate request.  NULL where it is none. */
 extern const char *job_object_problem(Jsonb *object);
 
-/* A hash of the submitter's columns, however they are stored. */
+/*
+ * A checksum of the submitter's columns, however they are stored: it shows an
+ * accident, and would not show an attack.
+ */
 extern uint64 job_row_content(const JobRow *row);
 
 /* Whether the two rows have the same job, byte for byte. */

@@ -130,14 +130,22 @@ set_target(RowWriter *writer, ResultRelInfo *target)
 	writer->target = target;
 }
 
+/* A slot of plain tuples spares a heap the copying of each row. */
+static TupleTableSlot *
+make_slot(Relation relation)
+{
+	if (relation->rd_tableam == GetHeapamTableAmRoutine())
+		return MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsHeapTuple);
+	return table_slot_create(relation, NULL);
+}
+
 static TupleTableSlot *
 next_slot(RowWriter *writer)
 {
 	if (writer->nslots == SLOT_BATCH_SIZE)
 		insert_slots(writer);
 	if (writer->nslots == writer->capacity)
-		writer->slots[writer->capacity++] = table_slot_create(writer->target->ri_RelationDesc,
-															  NULL);
+		writer->slots[writer->capacity++] = make_slot(writer->target->ri_RelationDesc);
 	return writer->slots[writer->nslots++];
 }
 
@@ -157,6 +165,11 @@ insert_row(RowWriter *writer, HeapTuple tuple)
 	}
 	set_target(writer, target);
 	slot = next_slot(writer);
+	if (map == NULL && TTS_IS_HEAPTUPLE(slot))
+	{
+		ExecStoreHeapTuple(tuple, slot, false);
+		return;
+	}
 	if (map != NULL)
 		execute_attr_map_slot(map->attrMap, writer->row, slot);
 	else

@@ -462,6 +462,7 @@ refuse_job(int64 job_id, const char *verb, const char *state)
 Datum
 policy_approval_changed(PG_FUNCTION_ARGS)
 {
+	static PolicyRelation approvals = {.name = "approvals"};
 	TriggerData *trigger;
 	TupleDesc	tupdesc;
 	JobApproval old;
@@ -475,7 +476,7 @@ policy_approval_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("policy.approval_changed() was called as another trigger than it is"),
 				 errhint("The extension's triggers are made by CREATE EXTENSION alone.")));
-	policy_check_trigger_table(trigger->tg_relation, "approvals");
+	policy_check_trigger_table(trigger->tg_relation, &approvals);
 	tupdesc = RelationGetDescr(trigger->tg_relation);
 	policy_approval_from_tuple(trigger->tg_trigtuple, tupdesc, &old);
 	policy_approval_from_tuple(trigger->tg_newtuple, tupdesc, &new);

@@ -15,7 +15,7 @@ typedef struct PolicySubmission
 								 * NULL */
 	Jsonb	   *given;			/* then, what was given; NULL for a NULL */
 	MemoryContext context;		/* for what the guard sets: */
-	uint8		hash[POLICY_DIGEST_LENGTH]; /* the job's */
+	uint8		hash[POLICY_DIGEST_LENGTH]; /* the job's, where it has a key */
 	bytea	   *key_hash;		/* its idempotency key's, NULL where it has
 								 * none */
 } PolicySubmission;

@@ -80,13 +80,13 @@ policy_report_altered(const char *name)
 }
 
 void
-policy_check_trigger_table(Relation relation, const char *name)
+policy_check_trigger_table(Relation relation, PolicyRelation *expected)
 {
-	if (RelationGetRelid(relation) != policy_relation_oid(name))
+	if (RelationGetRelid(relation) != policy_relation_known(expected))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("a trigger of \"%s.%s\" was called for \"%s\"", POLICY_SCHEMA, name,
-						RelationGetRelationName(relation)),
+				 errmsg("a trigger of \"%s.%s\" was called for \"%s\"", POLICY_SCHEMA,
+						expected->name, RelationGetRelationName(relation)),
 				 errhint("The extension's triggers are made by CREATE EXTENSION alone.")));
 }
 

@@ -38,7 +38,7 @@ extern Relation policy_index_open(const char *name);
 POLICY_NORETURN extern void policy_report_altered(const char *name);
 
 /* Raises trigger_protocol_violated where a trigger is hung on another table than its own. */
-extern void policy_check_trigger_table(Relation relation, const char *name);
+extern void policy_check_trigger_table(Relation relation, PolicyRelation *expected);
 
 /* Closes a table and an index of it; the locks stay, as a query's would. */
 extern void policy_table_close(Relation relation, Relation index);

@@ -1,0 +1,285 @@
+/*
+ * job_object.c
+ *	  The job that a row of policy.jobs is, as jsonb.
+ *
+ * Every inserted row becomes an object here, so the usual one, without extra, is
+ * written byte by byte as PostgreSQL writes it (utils/jsonb.h): columns have a fixed
+ * order of keys, and jsonb columns are copied as they are.  Pushing them through a
+ * JsonbParseState would take them apart and sort them again, for the same bytes.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "dispatch/job_row.h"
+
+/* The columns as jsonb orders keys: by length, then by bytes. */
+static const uint8 key_order[] = {
+	JOB_MCP, JOB_TOPIC, JOB_LABELS, JOB_PACK_ID, JOB_PAYLOAD, JOB_ACTOR_ID, JOB_REQUIRES,
+	JOB_RISK_TAGS, JOB_TENANT_ID, JOB_ACTOR_TYPE, JOB_CAPABILITY, JOB_ACTOR_ROLES,
+	JOB_IDEMPOTENCY_KEY, JOB_SECRETS_PRESENT
+};
+
+StaticAssertDecl(lengthof(key_order) == JOB_EXTRA - JOB_FIRST_SUBMITTED,
+				 "every column but extra has its place");
+StaticAssertDecl(2 * lengthof(key_order) <= JB_OFFSET_STRIDE,
+				 "only the first entry has an offset");
+
+/* A value that is to be written. */
+typedef struct Part
+{
+	uint8		column;
+	JEntry		type;
+	const char *data;
+	Size		size;
+	bool		aligned;		/* starts on four bytes, the padding before it
+								 * its own */
+} Part;
+
+static void
+set_part(Part *part, JEntry type, const char *data, Size size, bool aligned)
+{
+	part->type = type;
+	part->data = data;
+	part->size = size;
+	part->aligned = aligned;
+}
+
+static void
+set_scalar_part(Part *part, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			set_part(part, JENTRY_ISNULL, NULL, 0, false);
+			break;
+		case jbvBool:
+			set_part(part, value->val.boolean ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE,
+					 NULL, 0, false);
+			break;
+		case jbvNumeric:
+			set_part(part, JENTRY_ISNUMERIC, (const char *) value->val.numeric,
+					 VARSIZE_ANY(value->val.numeric), true);
+			break;
+		default:
+			set_part(part, JENTRY_ISSTRING, value->val.string.val, value->val.string.len,
+					 false);
+			break;
+	}
+}
+
+static void
+set_jsonb_part(Part *part, Datum datum)
+{
+	Jsonb	   *jsonb = DatumGetJsonbP(datum);
+	JsonbValue	scalar;
+
+	if (JB_ROOT_IS_SCALAR(jsonb) && JsonbExtractScalar(&jsonb->root, &scalar))
+		set_scalar_part(part, &scalar);
+	else
+		set_part(part, JENTRY_ISCONTAINER, (const char *) &jsonb->root,
+				 VARSIZE(jsonb) - VARHDRSZ, true);
+}
+
+static void
+read_part(Part *part, int column, Datum datum)
+{
+	text	   *string;
+
+	part->column = column;
+	switch (job_columns[column].type)
+	{
+		case JOB_COLUMN_TEXT:
+			string = DatumGetTextPP(datum);
+			set_part(part, JENTRY_ISSTRING, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string),
+					 false);
+			break;
+		case JOB_COLUMN_BOOLEAN:
+			set_part(part, DatumGetBool(datum) ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE,
+					 NULL, 0, false);
+			break;
+		case JOB_COLUMN_JSONB:
+			set_jsonb_part(part, datum);
+			break;
+	}
+}
+
+/* The parts of a row, in the order of their keys; returns how many. */
+static int
+read_parts(const JobRow *row, Part *parts)
+{
+	int			count = 0;
+
+	for (int i = 0; i < (int) lengthof(key_order); i++)
+	{
+		if (!row->nulls[key_order[i]])
+			read_part(&parts[count++], key_order[i], row->values[key_order[i]]);
+	}
+	return count;
+}
+
+/* Writes the object; NULL where it is larger than jsonb can be. */
+static Jsonb *
+write_parts(const Part *parts, int count)
+{
+	Size		start = VARHDRSZ + sizeof(uint32) + 2 * count * sizeof(JEntry);
+	Size		most = start;
+	Jsonb	   *object;
+	JEntry	   *entries;
+	char	   *at;
+
+	for (int i = 0; i < count; i++)
+		most += job_columns[parts[i].column].len + parts[i].size + sizeof(uint32) - 1;
+	if (most > JENTRY_OFFLENMASK)
+		return NULL;
+	object = palloc(most);
+	object->root.header = count | JB_FOBJECT;
+	entries = object->root.children;
+	at = (char *) object + start;
+	for (int i = 0; i < count; i++)
+	{
+		const JobColumnInfo *column = &job_columns[parts[i].column];
+
+		memcpy(at, column->name, column->len);
+		at += column->len;
+		entries[i] = JENTRY_ISSTRING | column->len;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		char	   *begin = at;
+
+		for (; parts[i].aligned && (at - (char *) object) % sizeof(uint32) != 0; at++)
+			*at = '\0';
+		if (parts[i].size > 0)
+			memcpy(at, parts[i].data, parts[i].size);
+		at += parts[i].size;
+		entries[count + i] = parts[i].type | (JEntry) (at - begin);
+	}
+	if (count > 0)
+		entries[0] |= JENTRY_HAS_OFF;
+	SET_VARSIZE(object, at - (char *) object);
+	return object;
+}
+
+static void
+push_key(JsonbParseState **state, const char *name, int len)
+{
+	JsonbValue	key;
+
+	key.type = jbvString;
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = len;
+	pushJsonbValue(state, WJB_KEY, &key);
+}
+
+static void
+push_jsonb(JsonbParseState **state, Jsonb *jsonb)
+{
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_SCALAR(jsonb) || !JsonbExtractScalar(&jsonb->root, &value))
+	{
+		value.type = jbvBinary;
+		value.val.binary.data = &jsonb->root;
+		value.val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
+	}
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static void
+push_column(JsonbParseState **state, int column, Datum datum)
+{
+	JsonbValue	value;
+	text	   *string;
+
+	push_key(state, job_columns[column].name, job_columns[column].len);
+	switch (job_columns[column].type)
+	{
+		case JOB_COLUMN_TEXT:
+			string = DatumGetTextPP(datum);
+			value.type = jbvString;
+			value.val.string.val = VARDATA_ANY(string);
+			value.val.string.len = VARSIZE_ANY_EXHDR(string);
+			pushJsonbValue(state, WJB_VALUE, &value);
+			break;
+		case JOB_COLUMN_BOOLEAN:
+			value.type = jbvBool;
+			value.val.boolean = DatumGetBool(datum);
+			pushJsonbValue(state, WJB_VALUE, &value);
+			break;
+		case JOB_COLUMN_JSONB:
+			push_jsonb(state, DatumGetJsonbP(datum));
+			break;
+	}
+}
+
+/* Pushes the keys of extra; columns of the same name, pushed later, win. */
+static void
+push_extra(JsonbParseState **state, Jsonb *extra, const char **invalid)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(extra))
+	{
+		*invalid = "extra is not an object";
+		push_key(state, "extra", strlen("extra"));
+		push_jsonb(state, extra);
+		return;
+	}
+	iterator = JsonbIteratorInit(&extra->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY &&
+			job_column_by_name(value.val.string.val, value.val.string.len) != 0)
+			*invalid = "extra has a key that is a column's";
+		if (token == WJB_KEY || token == WJB_VALUE)
+			pushJsonbValue(state, token, &value);
+	}
+}
+
+const char *
+job_object_problem(Jsonb *object)
+{
+	JsonbValue	space;
+
+	if (JB_ROOT_IS_OBJECT(object) &&
+		getKeyJsonValueFromContainer(&object->root, "topic", strlen("topic"), &space) == NULL &&
+		getKeyJsonValueFromContainer(&object->root, "job", strlen("job"), &space) != NULL)
+		return "a simulate request is no job";
+	return NULL;
+}
+
+static Jsonb *
+push_row(const JobRow *row, const char **invalid)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	if (!row->nulls[JOB_EXTRA])
+		push_extra(&state, DatumGetJsonbP(row->values[JOB_EXTRA]), invalid);
+	for (int i = JOB_FIRST_SUBMITTED; i < JOB_EXTRA; i++)
+	{
+		if (!row->nulls[i])
+			push_column(&state, i, row->values[i]);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+Jsonb *
+job_row_object(const JobRow *row, const char **invalid)
+{
+	Part		parts[lengthof(key_order)];
+	Jsonb	   *object = NULL;
+
+	*invalid = NULL;
+	if (row->nulls[JOB_EXTRA])
+		object = write_parts(parts, read_parts(row, parts));
+	if (object == NULL)
+		object = push_row(row, invalid);
+	if (*invalid == NULL)
+		*invalid = job_object_problem(object);
+	return object;
+}
