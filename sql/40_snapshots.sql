@@ -104,6 +104,10 @@ COMMENT ON TRIGGER refuse_change ON policy.releases IS 'Append-only: raises PE01
 COMMENT ON TRIGGER refuse_truncate ON policy.releases IS 'Append-only: raises PE011.';
 COMMENT ON TRIGGER release_made ON policy.releases IS 'Makes a release seen by the session that made it.';
 
+CREATE TABLE policy.release_signal ();
+COMMENT ON TABLE policy.release_signal IS
+	'Always empty. A release invalidates what the server''s sessions have cached of it, and of nothing else: so they know that there is a newer one.';
+
 CREATE VIEW policy.active AS
 	SELECT r.release_id, r.snapshot, r.released_at AS since, r.note, r.released_by
 	FROM policy.releases r
@@ -118,6 +122,7 @@ COMMENT ON COLUMN policy.active.released_by IS 'The login that released it.';
 
 SELECT pg_catalog.pg_extension_config_dump('policy.snapshots', '');
 SELECT pg_catalog.pg_extension_config_dump('policy.releases', '');
+SELECT pg_catalog.pg_extension_config_dump('policy.release_signal', '');
 
 CREATE FUNCTION policy_stage(snapshot text, document policy_document, note text)
 	RETURNS policy.snapshots

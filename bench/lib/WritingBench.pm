@@ -205,7 +205,7 @@ sub _submits
 	my ($session, $size) = @_;
 	my $unguarded = _unguarded_script($session);
 	my %tps = interleaved($size->{rounds},
-		guarded => sub { _pgbench($session, $size, 'guarded', "SELECT j.job_id FROM saved.given s, policy_submit(s.job) j WHERE s.job_id = :n;\n") },
+		guarded => sub { _pgbench($session, $size, 'guarded', "SELECT (policy_submit(s.job)).job_id FROM saved.given s WHERE s.job_id = :n;\n") },
 		unguarded => sub { _pgbench($session, $size, 'unguarded', $unguarded) });
 
 	keep_row(what => "durable single-row submits, $clients clients : the same two inserts unguarded",

@@ -276,7 +276,11 @@ job_row_object(const JobRow *row, const char **invalid)
 
 	*invalid = NULL;
 	if (row->nulls[JOB_EXTRA])
-		object = write_parts(parts, read_parts(row, parts));
+	{
+		int			count = read_parts(row, parts);
+
+		object = write_parts(parts, count);
+	}
 	if (object == NULL)
 		object = push_row(row, invalid);
 	if (*invalid == NULL)

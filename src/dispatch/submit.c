@@ -12,6 +12,7 @@
 #include "utils/typcache.h"
 
 #include "dispatch/dispatch.h"
+#include "dispatch/job_insert.h"
 #include "dispatch/job_row.h"
 #include "dispatch/owner_query.h"
 #include "dispatch/submission.h"
@@ -283,9 +284,20 @@ rewrite(Jsonb *job, Rewriting *rewriting)
 	}
 }
 
-/* Inserts, without the engine's leave: the guard decides as for anybody. */
-static bool
-insert_row(const JobRow *row, PolicySubmission *submission)
+/* The row that SPI has, copied out of it; SPI_tuptable goes with the scope. */
+static HeapTuple
+result_row(MemoryContext context)
+{
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	HeapTuple	tuple = heap_copytuple(SPI_tuptable->vals[0]);
+
+	MemoryContextSwitchTo(caller);
+	return tuple;
+}
+
+/* By a query: the row, as it was stored, or NULL where another has its key. */
+static HeapTuple
+insert_by_query(const JobRow *row, MemoryContext context)
 {
 	Datum		values[JOB_LAST_SUBMITTED - JOB_FIRST_SUBMITTED + 1];
 	char		nulls[JOB_LAST_SUBMITTED - JOB_FIRST_SUBMITTED + 1];
@@ -295,17 +307,30 @@ insert_row(const JobRow *row, PolicySubmission *submission)
 		values[i - JOB_FIRST_SUBMITTED] = row->values[i];
 		nulls[i - JOB_FIRST_SUBMITTED] = row->nulls[i] ? 'n' : ' ';
 	}
+	policy_owner_run(&insert_query, values, nulls);
+	return SPI_processed == 1 ? result_row(context) : NULL;
+}
+
+/* Inserts, without the engine's leave: the guard decides as for anybody. */
+static HeapTuple
+insert_row(const JobRow *row, PolicySubmission *submission)
+{
+	HeapTuple volatile inserted = NULL;
+
 	policy_submission = submission;
 	PG_TRY();
 	{
-		policy_owner_run(&insert_query, values, nulls);
+		if (row->nulls[JOB_IDEMPOTENCY_KEY])
+			inserted = job_insert(row, submission->context);
+		if (inserted == NULL)
+			inserted = insert_by_query(row, submission->context);
 	}
 	PG_FINALLY();
 	{
 		policy_submission = NULL;
 	}
 	PG_END_TRY();
-	return SPI_processed == 1;
+	return inserted;
 }
 
 static void
@@ -318,8 +343,8 @@ report_conflict(const char *key, int64 job_id)
 			 errhint("Submit a new job under a new key; the same job under the same key returns what is there.")));
 }
 
-/* The job that has the key; false where it is gone again. */
-static bool
+/* The job that has the key; NULL where it is gone again. */
+static HeapTuple
 find_same_key(const JobRow *row, const PolicySubmission *submission)
 {
 	Datum		value = PointerGetDatum(submission->key_hash);
@@ -329,43 +354,33 @@ find_same_key(const JobRow *row, const PolicySubmission *submission)
 
 	policy_owner_run(&same_key_query, &value, NULL);
 	if (SPI_processed == 0)
-		return false;
+		return NULL;
 	job_row_read(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, &found);
 	job_hash(job_row_object(&found, &invalid), hash);
 	if (memcmp(hash, submission->hash, POLICY_DIGEST_LENGTH) != 0)
 		report_conflict(TextDatumGetCString(row->values[JOB_IDEMPOTENCY_KEY]),
 						DatumGetInt64(found.values[JOB_ID]));
-	return true;
+	return result_row(submission->context);
 }
 
-/* The row that SPI has, copied out of it; SPI_tuptable goes with the scope. */
 static HeapTuple
-result_row(MemoryContext context)
-{
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	HeapTuple	tuple = heap_copytuple(SPI_tuptable->vals[0]);
-
-	MemoryContextSwitchTo(caller);
-	return tuple;
-}
-
-static void
 submit_row(const Rewriting *rewriting, PolicySubmission *submission)
 {
-	if (insert_row(&rewriting->row, submission))
-		return;
-	if (!rewriting->row.nulls[JOB_IDEMPOTENCY_KEY])
+	HeapTuple	row = insert_row(&rewriting->row, submission);
+
+	if (row == NULL && !rewriting->row.nulls[JOB_IDEMPOTENCY_KEY])
 	{
-		if (find_same_key(&rewriting->row, submission))
-			return;
+		row = find_same_key(&rewriting->row, submission);
 		/* It was deleted between the two queries. */
-		if (insert_row(&rewriting->row, submission))
-			return;
+		if (row == NULL)
+			row = insert_row(&rewriting->row, submission);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not tell which job has the idempotency key"),
-			 errhint("Submit it again.")));
+	if (row == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not tell which job has the idempotency key"),
+				 errhint("Submit it again.")));
+	return row;
 }
 
 /* policy_submit(job jsonb) */
@@ -388,8 +403,7 @@ policy_submit(PG_FUNCTION_ARGS)
 	submission.invalid = rewriting.invalid;
 	submission.given = job;
 	policy_owner_begin(&scope, "submit");
-	submit_row(&rewriting, &submission);
-	tuple = result_row(caller);
+	tuple = submit_row(&rewriting, &submission);
 	policy_owner_end(&scope);
 	PG_RETURN_DATUM(heap_copy_tuple_as_datum(tuple, tupdesc));
 }

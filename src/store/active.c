@@ -8,7 +8,8 @@
  * always this transaction's own releases, and never one that was rolled back.
  *
  * A look reads the newest release and its document's digest, and pins the
- * compiled policy of that digest.  The session keeps its last look of each kind,
+ * compiled policy of that digest; where nothing was released since, newest.c knows
+ * what it would read.  The session keeps its last look of each kind,
  * with what tells whether another would find the same:
  *
  * BY_SNAPSHOT	the active snapshot's xmin, xmax, xcnt, subxcnt and curcid.  For
@@ -49,6 +50,7 @@
 #include "errors.h"
 #include "store/active.h"
 #include "store/cache.h"
+#include "store/newest.h"
 #include "store/notify.h"
 #include "store/release.h"
 #include "store/settings.h"
@@ -78,6 +80,25 @@ policy_look_forget(PolicyLook *look)
 }
 
 static void
+keep_release(PolicyLook *look, int64 release_id, const text *name, CompiledPolicy *policy)
+{
+	look->policy = policy;
+	look->snapshot = MemoryContextAlloc(TopMemoryContext, VARSIZE(name));
+	memcpy(look->snapshot, name, VARSIZE(name));
+	look->release_id = release_id;
+	look->found = true;
+	look->valid = true;
+}
+
+void
+policy_look_copy(PolicyLook *to, const PolicyLook *from)
+{
+	if (from->found)
+		keep_release(to, from->release_id, from->snapshot, policy_cache_pin_again(from->policy));
+	to->valid = true;
+}
+
+static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
@@ -101,6 +122,7 @@ policy_active_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	policy_newest_init();
 }
 
 /* The row trigger of policy.releases: this session's next call looks again. */
@@ -112,6 +134,7 @@ policy_release_made(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("policy_release_made must be called as a trigger")));
 	generation++;
+	policy_newest_signal();
 	policy_notify(POLICY_CHANNEL_RELEASES,
 				  release_id_of(((TriggerData *) fcinfo->context)->tg_relation,
 								((TriggerData *) fcinfo->context)->tg_trigtuple));
@@ -241,27 +264,17 @@ pin_row(const SnapshotRow *row, char **cause)
 	return policy != NULL ? policy : load_shielded(row, cause);
 }
 
+/* Reads; leaves *look invalid and sets *cause where the policy is unavailable. */
 static void
-keep_release(PolicyLook *look, int64 release_id, const text *name, CompiledPolicy *policy)
-{
-	look->policy = policy;
-	look->snapshot = MemoryContextAlloc(TopMemoryContext, VARSIZE(name));
-	memcpy(look->snapshot, name, VARSIZE(name));
-	look->release_id = release_id;
-	look->found = true;
-	look->valid = true;
-}
-
-/* Looks; leaves *look invalid and sets *cause where the policy is unavailable. */
-static void
-take_look(PolicyLook *look, Snapshot snapshot, char **cause)
+read_release(PolicyLook *look, Snapshot snapshot, char **cause)
 {
 	int64		release_id;
 	text	   *name;
+	TransactionId xid;
 	SnapshotRow row;
 	CompiledPolicy *policy = NULL;
 
-	if (!release_newest(snapshot, &release_id, &name))
+	if (!release_newest(snapshot, &release_id, &name, &xid))
 	{
 		look->valid = true;
 		return;
@@ -274,6 +287,20 @@ take_look(PolicyLook *look, Snapshot snapshot, char **cause)
 	snapshot_close(&row);
 	if (policy != NULL)
 		keep_release(look, release_id, name, policy);
+}
+
+/* The same, but that nothing is read where the newest release is known. */
+static void
+take_look(PolicyLook *look, Snapshot snapshot, char **cause)
+{
+	uint64		watched;
+
+	if (policy_newest_known(snapshot, look))
+		return;
+	watched = policy_newest_watch();
+	read_release(look, snapshot, cause);
+	if (look->valid)
+		policy_newest_learn(look, watched);
 }
 
 /*
@@ -289,10 +316,7 @@ adopt_statement_look(PolicyLook *look, const PolicyLookKey *key)
 		other->key.generation != key->generation || other->key.lxid != key->lxid ||
 		other->key.statement != key->statement || other->key.location != key->location)
 		return false;
-	if (other->found)
-		keep_release(look, other->release_id, other->snapshot,
-					 policy_cache_pin_again(other->policy));
-	look->valid = true;
+	policy_look_copy(look, other);
 	return true;
 }
 
@@ -301,7 +325,7 @@ static PolicyLook *
 current_look(LookKind kind, PolicyLookKey *key, char **cause)
 {
 	PolicyLook *look = &looks[kind];
-	bool		newest = IsolationUsesXactSnapshot() && !IsInParallelMode();
+	bool newest = IsolationUsesXactSnapshot() && !IsInParallelMode();
 
 	if (look->valid && same_key(&look->key, key))
 		return look;
@@ -320,11 +344,8 @@ keep_at_site(PolicyLook *site, const PolicyLook *look)
 	policy_look_forget(site);
 	if (!look->valid)
 		return;
-	if (look->found)
-		keep_release(site, look->release_id, look->snapshot,
-					 policy_cache_pin_again(look->policy));
+	policy_look_copy(site, look);
 	site->key = look->key;
-	site->valid = true;
 }
 
 void

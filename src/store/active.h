@@ -32,6 +32,9 @@ typedef struct PolicyLook
 	CompiledPolicy *policy;		/* pinned */
 } PolicyLook;
 
+/* Gives a zeroed look what another holds, but for its key. */
+extern void policy_look_copy(PolicyLook *to, const PolicyLook *from);
+
 /* Gives back what a look holds, and zeroes it. */
 extern void policy_look_forget(PolicyLook *look);
 

@@ -50,7 +50,7 @@ release_id_of(Relation relation, HeapTuple tuple)
 }
 
 bool
-release_newest(Snapshot snapshot, int64 *release_id, text **name)
+release_newest(Snapshot snapshot, int64 *release_id, text **name, TransactionId *xid)
 {
 	Relation	relation = policy_table_open("releases");
 	Relation	index = policy_primary_key_open(relation);
@@ -61,6 +61,7 @@ release_newest(Snapshot snapshot, int64 *release_id, text **name)
 	{
 		*release_id = release_id_of(relation, tuple);
 		*name = DatumGetTextPCopy(get_column(relation, tuple, RELEASES_SNAPSHOT));
+		*xid = HeapTupleHeaderGetXmin(tuple->t_data);
 	}
 	systable_endscan_ordered(scan);
 	policy_table_close(relation, index);

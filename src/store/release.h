@@ -14,9 +14,10 @@
 /*
  * The newest release that snapshot sees (NULL: the newest committed, or made by
  * this transaction).  Returns false where there is none.  *name is a copy in
- * the current memory context.
+ * the current memory context, *xid the transaction that made it.
  */
-extern bool release_newest(Snapshot snapshot, int64 *release_id, text **name);
+extern bool release_newest(Snapshot snapshot, int64 *release_id, text **name,
+						   TransactionId *xid);
 
 /* The release_id of a row of policy.releases. */
 extern int64 release_id_of(Relation relation, HeapTuple tuple);

@@ -1,5 +1,5 @@
 \ir queue.psql
-SELECT plan(218);
+SELECT plan(232);
 
 SELECT is(release('v1', first_rules()), 'v1', 'a policy is in force');
 SELECT count(*) AS before FROM policy.decisions \gset
@@ -140,9 +140,41 @@ CREATE TRIGGER zzz_leave_out BEFORE INSERT ON policy.jobs FOR EACH ROW WHEN (NEW
 SELECT count(*) AS decisions FROM policy.decisions \gset
 INSERT INTO policy.jobs (topic) VALUES ('read.gone'), ('read.stays');
 SELECT is((SELECT count(*) FROM policy.decisions) - :decisions, 1::bigint, 'a row that a trigger leaves out leaves no evidence, the others theirs');
+SELECT throws_ok($$SELECT policy_submit('{"topic": "read.gone"}')$$, '39P01', NULL, 'but policy_submit owes its caller a row');
+SELECT is((policy_submit('{"topic": "read.changed"}')).state, 'denied', 'what a trigger makes of a submitted job is what is decided, too');
+SELECT throws_ok($$SELECT policy_submit('{"topic": "read.smuggled"}')$$, '27000', NULL, 'and no trigger changes it after');
 DROP TRIGGER a_change ON policy.jobs;
 DROP TRIGGER zzz_change ON policy.jobs;
 DROP TRIGGER zzz_leave_out ON policy.jobs;
+
+-- A submitted job is a statement of its own
+CREATE TABLE fired (what text, topics text);
+CREATE FUNCTION note_statement() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO helper.fired VALUES (TG_WHEN || ' ' || TG_LEVEL); RETURN NULL; END $$;
+CREATE FUNCTION note_rows() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN INSERT INTO helper.fired SELECT 'rows', string_agg(topic, ' ') FROM inserted; RETURN NULL; END $$;
+CREATE TRIGGER before_statement BEFORE INSERT ON policy.jobs FOR EACH STATEMENT EXECUTE FUNCTION note_statement();
+CREATE TRIGGER after_statement AFTER INSERT ON policy.jobs FOR EACH STATEMENT EXECUTE FUNCTION note_statement();
+CREATE TRIGGER after_row AFTER INSERT ON policy.jobs FOR EACH ROW EXECUTE FUNCTION note_statement();
+SELECT is((policy_submit('{"topic": "read.fires"}')).state, 'ready', 'a job among triggers');
+SELECT is((SELECT string_agg(what, ', ') FROM fired), 'BEFORE STATEMENT, AFTER ROW, AFTER STATEMENT', 'fires them as an INSERT does');
+DROP TRIGGER before_statement ON policy.jobs;
+DROP TRIGGER after_statement ON policy.jobs;
+DROP TRIGGER after_row ON policy.jobs;
+DELETE FROM fired;
+CREATE TRIGGER after_rows AFTER INSERT ON policy.jobs REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION note_rows();
+SELECT is((policy_submit('{"topic": "read.seen"}')).state, 'ready', 'a job');
+SELECT is((SELECT topics FROM fired), 'read.seen', 'is in the table of new rows that a trigger has');
+DROP TRIGGER after_rows ON policy.jobs;
+SELECT ok((policy_submit('{"topic": "read.first"}')).job_id < (policy_submit('{"topic": "read.second"}')).job_id, 'two in one statement');
+SELECT is((SELECT string_agg(evidence_of(job_id), ', ') FROM policy.jobs WHERE topic IN ('read.first', 'read.second')),
+	'submit ALLOW read, submit ALLOW read', 'are recorded, each');
+SELECT lives_ok($$DO 'BEGIN FOR i IN 1 .. 300 LOOP PERFORM policy_submit(jsonb_build_object(''topic'', ''read.crowd'')); END LOOP; END'$$, 'many in a block');
+SELECT is((SELECT count(*) FROM policy.jobs j JOIN policy.decisions d ON d.job_key = j.job_id::text WHERE j.topic = 'read.crowd'), 300::bigint, 'are, too');
+ALTER TABLE policy.jobs ADD COLUMN colour text DEFAULT 'red', ADD COLUMN shade text GENERATED ALWAYS AS (topic || '!') STORED;
+SELECT is((policy_submit('{"topic": "read.coloured"}')).state, 'ready', 'a job of a table with more columns');
+SELECT is((j.colour, j.shade)::text, '(red,read.coloured!)', 'has what they default to') FROM policy.jobs j WHERE topic = 'read.coloured';
+ALTER TABLE policy.jobs DROP COLUMN colour, DROP COLUMN shade;
+SELECT is((policy_submit('{"topic": "read.plain"}')).state, 'ready', 'and one of a table that had');
 
 --
 -- ON CONFLICT
