@@ -49,6 +49,15 @@ extern PolicyFinding policy_find_job(const PolicyShape *const *inside, int ninsi
 extern const char *policy_shape_fault(const PolicyShape *shape, PolicyWork *work,
 									  PolicyMark *mark);
 
+typedef void (*PolicyPatternReport) (const PolicyPattern *pattern, void *arg);
+
+/*
+ * Reports the patterns of a shape's any and none lists that no normalised value
+ * matches: `[ ]x`, as a value never begins with white space.
+ */
+extern void policy_shape_dead_patterns(const PolicyShape *shape, PolicyWork *work,
+									   PolicyPatternReport report, void *arg);
+
 /* The example as a job, and as JSON on one line. */
 extern Jsonb *policy_example_job(const PolicyExample *example);
 extern char *policy_example_text(const PolicyExample *example);

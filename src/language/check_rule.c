@@ -418,6 +418,7 @@ set_retry_after_sec(Check *check, const PolicyNode *node, const char *name, void
 	RuleCheck  *rule = target;
 
 	rule->retry_after_sec = node;
+	rule->rule->retry_after_mark = node->mark;
 	set_integer(check, node, name, 1, MAX_WINDOW_SECONDS, &rule->rule->retry_after_sec);
 }
 

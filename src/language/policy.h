@@ -171,6 +171,7 @@ typedef struct PolicyRule
 	PolicyNode *constraints;	/* a mapping, or NULL */
 	PolicyVelocity *velocity;	/* or NULL */
 	int			retry_after_sec;	/* 1 to 86400, default 5 */
+	PolicyMark	retry_after_mark;	/* line 0: not written */
 	PolicyApproval *approval;	/* never NULL on a require_approval rule (the
 								 * defaults stand in), NULL on any other */
 	PolicyException *exceptions;
@@ -214,12 +215,6 @@ typedef struct Policy
  */
 extern Policy *policy_parse(const char *source, int len,
 							PolicyDiagnostics *diags);
-
-/*
- * Adds lint warnings for a policy without errors.  now: what counts as expired.
- */
-extern void policy_lint(const Policy *policy, TimestampTz now,
-						PolicyDiagnostics *diags);
 
 /*
  * RFC 3339, zone required; fractions past the microsecond are cut.  Returns

@@ -6,7 +6,7 @@
 #include "shim.h"
 
 #include "engine/compile.h"
-#include "language/policy.h"
+#include "engine/lint.h"
 
 int			LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 

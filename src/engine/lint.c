@@ -5,15 +5,19 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
+#include "engine/constraints.h"
+#include "engine/lint.h"
+#include "engine/lint_rules.h"
 #include "language/constraint_key.h"
 #include "language/name_table.h"
-#include "language/policy.h"
 
 typedef struct Lint
 {
 	PolicyDiagnostics *diags;
 	PolicyNameTable settings;	/* a constraint's place -> who set it first */
+	MemoryContext scratch;
 } Lint;
 
 /* The first rule that set a constraint, and to what. */
@@ -31,53 +35,20 @@ warn(PolicyDiagnostics *diags, PolicyMark mark, const char *code, const char *hi
 	policy_diagnose(diags, mark, POLICY_SEVERITY_WARNING, code, hint, "%s", message);
 }
 
+/* Whether jsonb would call them equal. */
 static bool
-same_scalar(const PolicyNode *a, const PolicyNode *b)
+same_value(Lint *lint, const PolicyNode *a, const PolicyNode *b)
 {
-	return policy_scalar_type(a) == policy_scalar_type(b) &&
-		a->u.scalar.len == b->u.scalar.len &&
-		memcmp(a->u.scalar.text, b->u.scalar.text, a->u.scalar.len) == 0;
-}
+	MemoryContext caller;
+	bool		same;
 
-static bool same_list(const PolicyNode *a, const PolicyNode *b);
-
-/* Whether both are written alike; mappings in any order of keys are not. */
-static bool
-same_value(const PolicyNode *a, const PolicyNode *b)
-{
 	if (a == b)
 		return true;
-	if (a->kind != b->kind)
-		return false;
-	if (a->kind == POLICY_NODE_SCALAR)
-		return same_scalar(a, b);
-	return same_list(a, b);
-}
-
-static bool
-same_list(const PolicyNode *a, const PolicyNode *b)
-{
-	CHECK_FOR_INTERRUPTS();
-	if (a->kind == POLICY_NODE_MAPPING)
-	{
-		if (a->u.mapping.count != b->u.mapping.count)
-			return false;
-		for (int i = 0; i < a->u.mapping.count; i++)
-		{
-			if (!same_scalar(a->u.mapping.pairs[i].key, b->u.mapping.pairs[i].key) ||
-				!same_value(a->u.mapping.pairs[i].value, b->u.mapping.pairs[i].value))
-				return false;
-		}
-		return true;
-	}
-	if (a->u.sequence.count != b->u.sequence.count)
-		return false;
-	for (int i = 0; i < a->u.sequence.count; i++)
-	{
-		if (!same_value(a->u.sequence.items[i], b->u.sequence.items[i]))
-			return false;
-	}
-	return true;
+	caller = MemoryContextSwitchTo(lint->scratch);
+	same = constraint_equal(constraint_from_node(a, NULL), constraint_from_node(b, NULL));
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(lint->scratch);
+	return same;
 }
 
 static bool
@@ -142,7 +113,7 @@ lint_constraints(Lint *lint, const PolicyRule *rule, const PolicyNode *object, c
 		}
 		setting = entry->value;
 		if (setting->reported || has_order(pair, setting->value) ||
-			same_value(setting->value, pair->value))
+			same_value(lint, setting->value, pair->value))
 			continue;
 		report_conflict(lint, rule, pair, setting);
 		setting->reported = true;
@@ -171,21 +142,44 @@ lint_times(Lint *lint, const PolicyRule *rule, TimestampTz now)
 	}
 }
 
+/* What a rule says by itself. */
+static void
+lint_rule(Lint *lint, const PolicyRule *rule, TimestampTz now)
+{
+	lint_times(lint, rule, now);
+	if (rule->velocity != NULL && rule->retry_after_mark.line > 0)
+		warn(lint->diags, rule->retry_after_mark, "unused_retry_after",
+			 "Remove it: the wait of a rule with a velocity is when its rate will next admit a request.",
+			 psprintf("retry_after_sec of rule \"%s\" has no effect", rule->id));
+}
+
 void
 policy_lint(const Policy *policy, TimestampTz now, PolicyDiagnostics *diags)
 {
 	Lint		lint = {.diags = diags};
 
+	lint.scratch = AllocSetContextCreate(CurrentMemoryContext, "lint", ALLOCSET_DEFAULT_SIZES);
 	policy_name_table_init(&lint.settings, (uint64) now);
 	for (int i = 0; i < policy->nrules; i++)
 	{
 		const PolicyRule *rule = &policy->rules[i];
 
 		CHECK_FOR_INTERRUPTS();
-		lint_times(&lint, rule, now);
+		lint_rule(&lint, rule, now);
 		if (rule->enabled && !rule->monitor && rule->constraints != NULL &&
 			rule->decision != POLICY_DENY && !policy->first_match)
 			lint_constraints(&lint, rule, rule->constraints, "");
+	}
+	MemoryContextDelete(lint.scratch);
+	policy_lint_rules(policy, now, diags);
+
+	/* Last, since they can be many, and what is kept is not. */
+	for (int i = 0; i < policy->nrules; i++)
+	{
+		if (policy->rules[i].owner == NULL || policy->rules[i].owner[0] == '\0')
+			warn(diags, policy->rules[i].mark, "no_owner",
+				 "Write owner: whom to ask about it, and who removes it one day.",
+				 psprintf("rule \"%s\" has no owner", policy->rules[i].id));
 	}
 	policy_diagnostics_sort(diags);
 }

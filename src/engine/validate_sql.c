@@ -7,10 +7,10 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "engine/lint.h"
 #include "language/language.h"
 #include "language/policy.h"
 #include "rows.h"
@@ -22,23 +22,6 @@ PG_FUNCTION_INFO_V1(policy_validate);
 
 static const PolicyMark document_start = {1, 1};
 static const PolicyMark no_position = {0, 0};
-
-int			policy_max_document_bytes = 4 * 1024 * 1024;
-
-void
-policy_language_init(void)
-{
-	DefineCustomIntVariable("policy_engine.max_document_bytes",
-							"Largest policy document that policy_stage and policy_validate take.",
-							"The type policy_document takes up to 64 MB whatever this is, so that a dump can always be restored.",
-							&policy_max_document_bytes,
-							4 * 1024 * 1024,
-							1024,
-							POLICY_MAX_SOURCE_BYTES,
-							PGC_SUSET,
-							GUC_UNIT_BYTE,
-							NULL, NULL, NULL);
-}
 
 static void
 find_problems(text *source, PolicyDiagnostics *diags)
