@@ -176,7 +176,7 @@ static bool
 add_patterns(Search *search, const SearchGlob *pivot, const GlobList *some,
 			 const GlobList *none)
 {
-	GlobList	alone = {pivot, pivot != NULL, NULL};
+	GlobList	alone = {pivot, 1, NULL};
 	int			most = count_globs(some) + count_globs(none) + 1;
 	int			lists = 1;
 
@@ -189,7 +189,7 @@ add_patterns(Search *search, const SearchGlob *pivot, const GlobList *some,
 	for (; some != NULL; some = some->next)
 	{
 		/* The list that the pivot was taken from holds wherever it does. */
-		if (pivot >= some->globs && pivot < some->globs + some->count)
+		if (pivot != NULL && pivot >= some->globs && pivot < some->globs + some->count)
 			continue;
 		if (!add_group(search, pivot, some))
 			return false;
@@ -260,7 +260,7 @@ add_other_symbol(Search *search)
 
 	for (int i = 0; preferred[i] != '\0' && named; i++)
 	{
-		c = preferred[i];
+		c = (unsigned char) preferred[i];
 		named = false;
 		for (int j = 0; j < search->nsymbols; j++)
 			named = named || search->symbols[j] == c;
@@ -593,4 +593,3 @@ glob_walk(const SearchGlob *pivot, const GlobList *some, const GlobList *none,
 	MemoryContextDelete(context);
 	return finding;
 }
-

@@ -153,6 +153,36 @@ lint_rule(Lint *lint, const PolicyRule *rule, TimestampTz now)
 			 psprintf("retry_after_sec of rule \"%s\" has no effect", rule->id));
 }
 
+static bool
+has_owner(const PolicyRule *rule)
+{
+	return rule->owner != NULL && rule->owner[0] != '\0';
+}
+
+/* Rules that nobody owns; a document that names no owner at all is told once. */
+static void
+lint_owners(const Policy *policy, PolicyDiagnostics *diags)
+{
+	static const char *const hint =
+	"Write owner: whom to ask about the rule, and who removes it one day.";
+	int			owned = 0;
+
+	for (int i = 0; i < policy->nrules; i++)
+		owned += has_owner(&policy->rules[i]);
+	if (owned == 0 && policy->nrules > 1)
+	{
+		warn(diags, policy->rules[0].mark, "no_owner", hint,
+			 psprintf("none of the %d rules has an owner", policy->nrules));
+		return;
+	}
+	for (int i = 0; i < policy->nrules; i++)
+	{
+		if (!has_owner(&policy->rules[i]))
+			warn(diags, policy->rules[i].mark, "no_owner", hint,
+				 psprintf("rule \"%s\" has no owner", policy->rules[i].id));
+	}
+}
+
 void
 policy_lint(const Policy *policy, TimestampTz now, PolicyDiagnostics *diags)
 {
@@ -174,12 +204,6 @@ policy_lint(const Policy *policy, TimestampTz now, PolicyDiagnostics *diags)
 	policy_lint_rules(policy, now, diags);
 
 	/* Last, since they can be many, and what is kept is not. */
-	for (int i = 0; i < policy->nrules; i++)
-	{
-		if (policy->rules[i].owner == NULL || policy->rules[i].owner[0] == '\0')
-			warn(diags, policy->rules[i].mark, "no_owner",
-				 "Write owner: whom to ask about it, and who removes it one day.",
-				 psprintf("rule \"%s\" has no owner", policy->rules[i].id));
-	}
+	lint_owners(policy, diags);
 	policy_diagnostics_sort(diags);
 }

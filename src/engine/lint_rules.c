@@ -15,7 +15,7 @@
 #include "engine/match.h"
 
 /* The steps of all searches for one document. */
-#define LINT_STEPS INT64CONST(3000000000)
+#define LINT_STEPS INT64CONST(8000000000)
 
 /* What finding one rule that matches an example counts as. */
 #define STEPS_OF_CANDIDATE 16
@@ -302,7 +302,10 @@ may_go_on(RuleLint *lint)
 	static const PolicyMark no_position = {0, 0};
 
 	if (lint->diags->count >= POLICY_MAX_DIAGNOSTICS)
+	{
+		lint->diags->truncated = true;
 		return false;
+	}
 	if (lint->work.left >= 0)
 		return true;
 	report(lint, no_position, "lint_incomplete",

@@ -283,7 +283,7 @@ find_wanted(JobSearch *search, const Wanted *wanted, bool always, const GlobList
 			ExampleString *value)
 {
 	const GlobList *none = also_none == NULL ? wanted->none :
-		join_lists(also_none, wanted->none);
+	join_lists(also_none, wanted->none);
 
 	value->data = NULL;
 	if (wanted->absent)
@@ -359,11 +359,12 @@ find_elements(JobSearch *search, int field, ExampleSet *set)
 static bool
 find_field(JobSearch *search, int field, PolicyExample *example)
 {
-	ExampleString *value = &example->fields[field];
+	ExampleString *value;
 	Wanted		joined;
 
 	if (field >= POLICY_FIRST_SET)
 		return find_elements(search, field, &example->sets[field - POLICY_FIRST_SET]);
+	value = &example->fields[field];
 	if (field == POLICY_FIELD_TOPIC)
 		return find_wanted(search, &search->fields[field], true, NULL, value);
 	if (field == POLICY_FIELD_TENANT)
@@ -382,7 +383,7 @@ find_label(JobSearch *search, const WantedLabel *label, ExampleString *value,
 		   PolicyExample *example)
 {
 	const GlobList *none = label->secrets && search->secrets == SECRETS_ABSENT ?
-		&search->secrets_labels : NULL;
+	&search->secrets_labels : NULL;
 
 	if (label->mcp < 0 || !label->wanted.present)
 		return find_wanted(search, &label->wanted, false, none, value);
@@ -619,12 +620,15 @@ begin_search(JobSearch *search, const PolicyShape *const *inside, int ninside,
 	int			nlabels = 0;
 	bool		secrets = false;
 
-	for (int i = 0; i < ninside + noutside; i++)
+	for (int i = 0; i < ninside; i++)
 	{
-		const PolicyMatch *match = (i < ninside ? inside[i] : outside[i - ninside])->match;
-
-		nlabels += match->nlabels;
-		secrets = secrets || match->has_secrets_present;
+		nlabels += inside[i]->match->nlabels;
+		secrets = secrets || inside[i]->match->has_secrets_present;
+	}
+	for (int i = 0; i < noutside; i++)
+	{
+		nlabels += outside[i]->match->nlabels;
+		secrets = secrets || outside[i]->match->has_secrets_present;
 	}
 	if (noutside > MAX_OUTSIDE || nlabels > MAX_LABELS)
 		return false;

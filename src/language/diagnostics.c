@@ -51,6 +51,7 @@ policy_diagnostics_init(PolicyDiagnostics *diags)
 	diags->count = 0;
 	diags->capacity = 0;
 	diags->nerrors = 0;
+	diags->truncated = false;
 }
 
 static PolicyDiagnostic *
@@ -102,7 +103,10 @@ policy_diagnose(PolicyDiagnostics *diags, PolicyMark mark,
 	if (severity == POLICY_SEVERITY_ERROR)
 		diags->nerrors++;
 	if (diags->count >= POLICY_MAX_DIAGNOSTICS)
+	{
+		diags->truncated = true;
 		return;
+	}
 
 	caller = MemoryContextSwitchTo(diags->context);
 	item = next_item(diags);

@@ -39,6 +39,7 @@ typedef struct PolicyDiagnostics
 	int			count;
 	int			capacity;
 	int			nerrors;
+	bool		truncated;		/* there are more than were kept */
 } PolicyDiagnostics;
 
 /* What is kept of one document; past it, errors are counted, not kept. */
