@@ -66,9 +66,10 @@ prepare_plain(RuleLint *lint)
 	static const uint8 no_digest[POLICY_DIGEST_LENGTH];
 	Policy		plain = {.default_decision = POLICY_DENY, .default_reason = ""};
 	PolicyBudget no_limit = {0};
+	Size		size = sizeof(PolicyRule) * Max(lint->policy->nrules, 1);
 
-	plain.rules = palloc_extended(sizeof(PolicyRule) * Max(lint->policy->nrules, 1),
-								  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	plain.rules = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	memset(plain.rules, 0, size);
 	lint->plain_rules = palloc(sizeof(LintRule *) * Max(lint->policy->nrules, 1));
 	for (int i = 0; i < lint->policy->nrules; i++)
 	{

@@ -80,13 +80,13 @@ SELECT alike(findings(format(E'version: v1\nrules:\n- {id: r, decision: deny, ma
 --
 SELECT alike(findings($$version: v1
 rules:
-- {id: a, decision: allow, constraints: {x: {y: 1}}}
-- {id: b, decision: allow, constraints: {x: 5}}
-$$), '4:42 warning constraint_conflict: %"x"%', 'a mapping and a number are set differently');
+- {id: a, owner: o, match: {topics: [a]}, decision: allow, constraints: {x: {y: 1}}}
+- {id: b, owner: o, match: {topics: [b]}, decision: allow, constraints: {x: 5}}
+$$), '4:74 warning constraint_conflict: %"x"%', 'a mapping and a number are set differently');
 SELECT is(findings($$version: v1
 rules:
-- {id: a, decision: allow, constraints: {x: {y: 1}}}
-- {id: b, decision: allow, constraints: {x: {z: 2}}}
+- {id: a, owner: o, match: {topics: [a]}, decision: allow, constraints: {x: {y: 1}}}
+- {id: b, owner: o, match: {topics: [b]}, decision: allow, constraints: {x: {z: 2}}}
 $$), 'clean', 'mappings are merged key by key');
 
 SELECT * FROM finish();
