@@ -10,6 +10,7 @@ use POSIX ();
 
 use BenchSession;
 use EvaluationBench;
+use LintBench;
 use Measure qw(rows series missed say_now);
 use WritingBench;
 
@@ -21,6 +22,7 @@ my %sections = (
 	parallel => \&EvaluationBench::parallel,
 	cache => \&EvaluationBench::cache,
 	sweeps => \&EvaluationBench::sweeps,
+	lint => \&LintBench::lint,
 	writing => \&WritingBench::writing);
 
 # jobs, and runs of everything; verdicts that are checked at most, and rules that the
@@ -77,9 +79,9 @@ my $session = BenchSession->new;
 my $size = { %{ $sizes{ $options{mode} } }, floor => $options{floor} };
 
 @chosen = grep { $_ ne 'sweeps' || $options{mode} eq 'full' }
-  qw(evaluation memory first parallel cache writing sweeps)
+  qw(evaluation memory first parallel cache writing lint sweeps)
   if !@chosen;
-EvaluationBench::prepare($session, $size);
+EvaluationBench::prepare($session, $size) if grep { $_ ne 'lint' } @chosen;
 for my $section (@chosen)
 {
 	my $begun = time;
