@@ -84,6 +84,9 @@ typedef struct JobSearch
 /* Nor are matches with more labels, all together: a job has 256 at most. */
 #define MAX_LABELS 1024
 
+/* Nor are sets of which more patterns ask for an element each. */
+#define MAX_ELEMENTS 256
+
 /* The steps that one search may take. */
 #define MAX_STEPS 4000000
 
@@ -339,6 +342,8 @@ find_elements(JobSearch *search, int field, ExampleSet *set)
 		none = add_list(none, search->secrets_tags.globs, search->secrets_tags.count);
 	for (const GlobList *list = wanted->some; list != NULL; list = list->next)
 		count++;
+	if (count > MAX_ELEMENTS)
+		return note_finding(search, POLICY_GAVE_UP) == POLICY_FOUND;
 	set->items = palloc(sizeof(ExampleString) * Max(count, 1));
 	set->count = 0;
 	for (const GlobList *list = wanted->some; list != NULL; list = list->next)
