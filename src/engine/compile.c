@@ -160,9 +160,18 @@ compile_approval(const PolicyApproval *approval)
 text *
 compiled_rule_reason(const CompiledRule *rule)
 {
+	static const char lead[] = "matched rule ";
+	const int	leadlen = sizeof(lead) - 1;
+	int			idlen = VARSIZE(rule->id_text) - VARHDRSZ;
+	text	   *reason;
+
 	if (rule->reason != NULL)
 		return rule->reason;
-	return cstring_to_text(psprintf("matched rule %s", rule->id));
+	reason = palloc(VARHDRSZ + leadlen + idlen);
+	SET_VARSIZE(reason, VARHDRSZ + leadlen + idlen);
+	memcpy(VARDATA(reason), lead, leadlen);
+	memcpy(VARDATA(reason) + leadlen, VARDATA(rule->id_text), idlen);
+	return reason;
 }
 
 /* The rules' constraints, each different one kept once. */

@@ -6,9 +6,15 @@
  */
 #include "postgres.h"
 
+#include "engine/key_table.h"
 #include "engine/match.h"
 #include "engine/nulls.h"
 #include "engine/rule_index.h"
+
+#define FEW_FOUND 4
+
+/* A rule's texts and conditions lie together: most of them in so many bytes. */
+#define PARTS_OF_RULE 320
 
 static bool
 glob_matches(const Glob *glob, const JobString *value, PolicyBudget *budget)
@@ -196,6 +202,12 @@ policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
 	int			count;
 	int		   *found = rule_index_find(policy->index, job, &count);
 
+	/* Few, they are read one after the other, and each from several places. */
+	for (int i = 0; i < Min(count, FEW_FOUND); i++)
+	{
+		if (!(policy->briefs[found[i]] & RULE_CERTAIN))
+			policy_prefetch(policy->rules[found[i]].id_text, PARTS_OF_RULE);
+	}
 	memset(enforcing, 0, sizeof(ApplyingRules));
 	memset(monitoring, 0, sizeof(ApplyingRules));
 	for (int i = 0; i < count; i++)

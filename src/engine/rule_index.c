@@ -11,34 +11,11 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
+#include "engine/key_table.h"
 #include "engine/rule_index.h"
 
 /* A job has about so many values in a set. */
 #define SET_SIZE 2
-
-/* What a rule can be filed under. */
-typedef struct RuleKey
-{
-	const char *bytes;			/* borrowed from the rules; NULL: a free slot */
-	uint32		hash;
-	int			len;
-	int			dimension:31;
-	bool		prefix:1;		/* a literal prefix, else the whole value */
-	int			count;			/* rules that are filed here */
-	int			first;			/* where they begin in RuleIndex.postings; of
-								 * a label's name: the label's dimension */
-} RuleKey;
-
-/*
- * Open addressing.  A tag is some bits of the slot's hash, 0 where it is free: most
- * look-ups find nothing, and end in the tags, which stay in the cache.
- */
-typedef struct KeyTable
-{
-	RuleKey    *slots;
-	uint8	   *tags;
-	uint32		mask;
-} KeyTable;
 
 typedef struct Dimension
 {
@@ -49,6 +26,7 @@ typedef struct Dimension
 
 struct RuleIndex
 {
+	const CompiledRule *rules;
 	int			nrules;
 	KeyTable	labels;			/* the names that conditions look at */
 	KeyTable	keys;
@@ -96,125 +74,11 @@ typedef struct IndexBuild
 	int			capacity;
 } IndexBuild;
 
-/*
- * FNV-1a (Fowler, Noll and Vo), a byte at a time: a value's prefixes are hashed on
- * the way to the whole.  The seed is the process's, so that nobody can prepare keys
- * that collide.
- */
-static uint64 hash_seed = 0;
-
-static uint64
-hash_begin(void)
-{
-	if (hash_seed == 0 && !pg_strong_random(&hash_seed, sizeof(hash_seed)))
-		hash_seed = UINT64CONST(0xcbf29ce484222325);
-	return hash_seed;
-}
-
-static inline uint64
-hash_add(uint64 hash, char c)
-{
-	return (hash ^ (unsigned char) c) * UINT64CONST(0x100000001b3);
-}
-
-static inline uint32
-hash_end(uint64 hash, int dimension, bool prefix)
-{
-	hash ^= (uint64) dimension * 2 + prefix;
-	hash *= UINT64CONST(0x9e3779b97f4a7c15);
-	return (uint32) (hash >> 32);
-}
-
-static uint64
-hash_string(const char *bytes, int len)
-{
-	uint64		hash = hash_begin();
-
-	for (int i = 0; i < len; i++)
-		hash = hash_add(hash, bytes[i]);
-	return hash;
-}
-
-static RuleKey
-make_key(int dimension, const char *bytes, int len, bool prefix)
-{
-	RuleKey		key = {0};
-
-	key.dimension = dimension;
-	key.bytes = bytes;
-	key.len = len;
-	key.prefix = prefix;
-	key.hash = hash_end(hash_string(bytes, len), dimension, prefix);
-	return key;
-}
-
-static inline uint8
-tag_of(uint32 hash)
-{
-	return (uint8) (hash >> 24) | 1;
-}
-
-static bool
-same_key(const RuleKey *a, const RuleKey *b)
-{
-	return a->hash == b->hash && a->dimension == b->dimension && a->prefix == b->prefix &&
-		a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
-}
-
-/* The key's slot, or the free one where it would go. */
-static uint32
-find_slot(const KeyTable *table, const RuleKey *key)
-{
-	uint32		slot = key->hash & table->mask;
-	uint8		tag = tag_of(key->hash);
-
-	while (table->tags[slot] != 0 &&
-		   !(table->tags[slot] == tag && same_key(&table->slots[slot], key)))
-		slot = (slot + 1) & table->mask;
-	return slot;
-}
-
-static RuleKey *
-find_key(const KeyTable *table, const RuleKey *key)
-{
-	uint32		slot = find_slot(table, key);
-
-	return table->tags[slot] == 0 ? NULL : &table->slots[slot];
-}
-
-static RuleKey *
-enter_key(KeyTable *table, const RuleKey *key)
-{
-	uint32		slot = find_slot(table, key);
-
-	if (table->tags[slot] == 0)
-	{
-		table->slots[slot] = *key;
-		table->tags[slot] = tag_of(key->hash);
-	}
-	table->slots[slot].count++;
-	return &table->slots[slot];
-}
-
-static void
-init_table(KeyTable *table, int64 capacity)
-{
-	uint64		size = 16;
-
-	while (size * 3 < (uint64) capacity * 4)
-		size *= 2;
-	table->slots = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(RuleKey) * size);
-	memset(table->slots, 0, sizeof(RuleKey) * size);
-	table->tags = MemoryContextAllocHuge(CurrentMemoryContext, size);
-	memset(table->tags, 0, size);
-	table->mask = size - 1;
-}
-
 static int
 label_dimension(const RuleIndex *index, const char *name, int len)
 {
-	RuleKey		key = make_key(0, name, len, false);
-	RuleKey    *found = find_key(&index->labels, &key);
+	RuleKey		key = key_make(0, name, len, false);
+	KeySlot    *found = key_table_find(&index->labels, &key);
 
 	return found != NULL ? found->first : -1;
 }
@@ -228,7 +92,7 @@ glob_key(int dimension, const Glob *glob)
 	bool		whole;
 
 	glob_literal_prefix(glob, &bytes, &len, &whole);
-	return make_key(dimension, bytes, len, !whole);
+	return key_make(dimension, bytes, len, !whole);
 }
 
 /* Whether a value that meets the glob's key matches the glob. */
@@ -310,7 +174,7 @@ count_list(IndexBuild *build)
 		const RuleKey *key = &build->list.keys[i];
 		DimensionUse *use = &build->uses[key->dimension];
 
-		enter_key(&build->counted, key);
+		key_table_enter(&build->counted, key);
 		if (key->prefix)
 			use->prefixes++;
 		else
@@ -331,7 +195,7 @@ list_cost(const IndexBuild *build)
 	{
 		const RuleKey *key = &build->list.keys[i];
 		const DimensionUse *use = &build->uses[key->dimension];
-		double		share = find_key(&build->counted, key)->count;
+		double		share = key_table_find(&build->counted, key)->count;
 
 		if (key->len == 0)
 			return 1;
@@ -387,15 +251,15 @@ number_labels(RuleIndex *index, const CompiledRule *rules)
 
 	for (int i = 0; i < index->nrules; i++)
 		total += rules[i].match.nlabels;
-	init_table(&index->labels, total);
+	key_table_init(&index->labels, total);
 	index->ndimensions = POLICY_NFIELDS;
 	for (int i = 0; i < index->nrules; i++)
 	{
 		for (int j = 0; j < rules[i].match.nlabels; j++)
 		{
 			const CompiledLabel *label = &rules[i].match.labels[j];
-			RuleKey		key = make_key(0, label->name, label->len, false);
-			RuleKey    *slot = enter_key(&index->labels, &key);
+			RuleKey		key = key_make(0, label->name, label->len, false);
+			KeySlot    *slot = key_table_enter(&index->labels, &key);
 
 			if (slot->count == 1)
 				slot->first = index->ndimensions++;
@@ -415,30 +279,40 @@ count_patterns(const CompiledRule *rule)
 	return total;
 }
 
-/* Files the rules under the keys that were chosen for them. */
+/*
+ * Files the rules under the keys that were chosen for them.  A key's `first` counts
+ * up while its rules are entered, and is then set back.
+ */
 static void
 fill_postings(RuleIndex *index, const ChosenKey *chosen, int nchosen)
 {
 	int			next = 0;
 
-	init_table(&index->keys, nchosen);
+	key_table_init(&index->keys, nchosen);
 	for (int i = 0; i < nchosen; i++)
-		enter_key(&index->keys, &chosen[i].key);
-	for (uint32 slot = 0; slot <= index->keys.mask; slot++)
+		key_table_enter(&index->keys, &chosen[i].key);
+	for (uint32 i = 0; i <= index->keys.mask; i++)
 	{
-		RuleKey    *key = &index->keys.slots[slot];
+		KeySlot    *slot = &index->keys.slots[i];
 
-		key->first = next;
-		next += key->count;
-		key->count = 0;
+		slot->first = next;
+		next += slot->count > 1 ? slot->count : 0;
 	}
-	index->postings = MemoryContextAllocHuge(CurrentMemoryContext,
-											 sizeof(int) * Max(nchosen, 1));
+	index->postings = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int) * Max(next, 1));
 	for (int i = 0; i < nchosen; i++)
 	{
-		RuleKey    *key = find_key(&index->keys, &chosen[i].key);
+		KeySlot    *slot = key_table_find(&index->keys, &chosen[i].key);
 
-		index->postings[key->first + key->count++] = chosen[i].rule;
+		if (slot->count > 1)
+			index->postings[slot->first++] = chosen[i].rule;
+		else
+			slot->first = chosen[i].rule;
+	}
+	for (uint32 i = 0; i <= index->keys.mask; i++)
+	{
+		KeySlot    *slot = &index->keys.slots[i];
+
+		slot->first -= slot->count > 1 ? slot->count : 0;
 	}
 }
 
@@ -472,7 +346,7 @@ describe_dimensions(RuleIndex *index, MemoryContext scratch)
 	index->dimensions = all;
 	for (uint32 slot = 0; slot <= index->keys.mask; slot++)
 	{
-		const RuleKey *key = &index->keys.slots[slot];
+		const KeySlot *key = &index->keys.slots[slot];
 
 		if (index->keys.tags[slot] != 0 && key->prefix)
 			all[key->dimension].nlengths++;
@@ -486,7 +360,7 @@ describe_dimensions(RuleIndex *index, MemoryContext scratch)
 	}
 	for (uint32 slot = 0; slot <= index->keys.mask; slot++)
 	{
-		const RuleKey *key = &index->keys.slots[slot];
+		const KeySlot *key = &index->keys.slots[slot];
 
 		if (index->keys.tags[slot] != 0 && key->prefix)
 			all[key->dimension].lengths[all[key->dimension].nlengths++] = key->len;
@@ -509,13 +383,14 @@ rule_index_build(CompiledRule *rules, int nrules)
 	IndexBuild	build = {.index = index};
 	int64		patterns = 0;
 
+	index->rules = rules;
 	index->nrules = nrules;
 	number_labels(index, rules);
 
 	MemoryContextSwitchTo(scratch);
 	for (int i = 0; i < nrules; i++)
 		patterns += count_patterns(&rules[i]);
-	init_table(&build.counted, patterns);
+	key_table_init(&build.counted, patterns);
 	index->always = palloc(sizeof(int) * Max(nrules, 1));
 	build.uses = palloc0(sizeof(DimensionUse) * index->ndimensions);
 	for (int i = 0; i < nrules; i++)
@@ -540,9 +415,18 @@ typedef struct RuleRun
 } RuleRun;
 
 #define FEW_RUNS 16
+#define FEW_KEYS 16
 
+/*
+ * Keys that have passed the table's filter wait until a few are together: their
+ * slots, and then the rules that they lead to, are on their way from memory
+ * meanwhile.
+ */
 typedef struct FoundRules
 {
+	const RuleIndex *index;
+	RuleKey		keys[FEW_KEYS];
+	int			nkeys;
 	RuleRun    *runs;
 	int			nruns;
 	int			capacity;
@@ -551,8 +435,10 @@ typedef struct FoundRules
 } FoundRules;
 
 static void
-init_found(FoundRules *found)
+init_found(FoundRules *found, const RuleIndex *index)
 {
+	found->index = index;
+	found->nkeys = 0;
 	found->runs = found->few;
 	found->nruns = 0;
 	found->capacity = FEW_RUNS;
@@ -578,59 +464,77 @@ add_run(FoundRules *found, const int *rules, int count)
 	found->total += count;
 }
 
+/* Looks up the keys that have come together. */
 static void
-add_key(const RuleIndex *index, int number, const JobString *value, int len, bool prefix,
-		uint64 hash, FoundRules *found)
+meet_keys(FoundRules *found)
 {
-	RuleKey		key;
-	const RuleKey *met;
+	const RuleIndex *index = found->index;
 
-	key.dimension = number;
-	key.bytes = value->data;
-	key.len = len;
-	key.prefix = prefix;
-	key.hash = hash_end(hash, number, prefix);
-	met = find_key(&index->keys, &key);
-	if (met != NULL)
-		add_run(found, index->postings + met->first, met->count);
+	for (int i = 0; i < found->nkeys; i++)
+	{
+		const KeySlot *met = key_table_search(&index->keys, &found->keys[i]);
+
+		if (met != NULL && met->count == 1)
+		{
+			policy_prefetch(&index->rules[met->first], sizeof(CompiledRule));
+			add_run(found, &met->first, 1);
+		}
+		else if (met != NULL)
+			add_run(found, index->postings + met->first, met->count);
+	}
+	found->nkeys = 0;
+}
+
+static inline void
+add_key(FoundRules *found, int dimension, const JobString *value, int len, bool prefix,
+		KeyHash *state)
+{
+	const KeyTable *table = &found->index->keys;
+	uint32		hash = key_hash(state, value->data, len, dimension, prefix);
+	RuleKey    *key;
+
+	if (!key_table_may_have(table, hash))
+		return;
+	if (found->nkeys == FEW_KEYS)
+		meet_keys(found);
+	key = &found->keys[found->nkeys++];
+	key->dimension = dimension;
+	key->bytes = value->data;
+	key->len = len;
+	key->prefix = prefix;
+	key->hash = hash;
+	policy_prefetch(&table->tags[hash & table->mask], 1);
+	policy_prefetch(&table->slots[hash & table->mask], sizeof(KeySlot));
 }
 
 /* Looks up a value, and those of its prefixes whose lengths there are keys of. */
 static void
-find_value(const RuleIndex *index, int number, const JobString *value, FoundRules *found)
+find_value(FoundRules *found, int number, const JobString *value)
 {
-	const Dimension *dimension = &index->dimensions[number];
-	uint64		hash = hash_begin();
-	int			at = 0;
+	const Dimension *dimension = &found->index->dimensions[number];
+	KeyHash		hash = {0};
 
-	if (dimension->nvalues == 0 && dimension->nlengths == 0)
-		return;
 	for (int i = 0; i < dimension->nlengths && dimension->lengths[i] <= value->len; i++)
-	{
-		for (; at < dimension->lengths[i]; at++)
-			hash = hash_add(hash, value->data[at]);
-		add_key(index, number, value, at, true, hash, found);
-	}
-	if (dimension->nvalues == 0)
-		return;
-	for (; at < value->len; at++)
-		hash = hash_add(hash, value->data[at]);
-	add_key(index, number, value, at, false, hash, found);
+		add_key(found, number, value, dimension->lengths[i], true, &hash);
+	if (dimension->nvalues > 0)
+		add_key(found, number, value, value->len, false, &hash);
 }
 
 static void
-find_runs(const RuleIndex *index, const Job *job, FoundRules *found)
+find_runs(FoundRules *found, const Job *job)
 {
+	const RuleIndex *index = found->index;
+
 	add_run(found, index->always, index->nalways);
 	for (int field = 0; field < POLICY_FIRST_SET; field++)
 	{
 		if (job->fields[field].data != NULL)
-			find_value(index, field, &job->fields[field], found);
+			find_value(found, field, &job->fields[field]);
 	}
 	for (int set = 0; set < POLICY_NSETS; set++)
 	{
 		for (int i = 0; i < job->sets[set].count; i++)
-			find_value(index, POLICY_FIRST_SET + set, &job->sets[set].items[i], found);
+			find_value(found, POLICY_FIRST_SET + set, &job->sets[set].items[i]);
 	}
 	if (index->ndimensions == POLICY_NFIELDS)
 		return;
@@ -640,7 +544,7 @@ find_runs(const RuleIndex *index, const Job *job, FoundRules *found)
 		int			dimension = label_dimension(index, label->name.data, label->name.len);
 
 		if (dimension >= 0)
-			find_value(index, dimension, &label->value, found);
+			find_value(found, dimension, &label->value);
 	}
 }
 
@@ -702,8 +606,9 @@ rule_index_find(const RuleIndex *index, const Job *job, int *count)
 	FoundRules	found;
 	int		   *rules;
 
-	init_found(&found);
-	find_runs(index, job, &found);
+	init_found(&found, index);
+	find_runs(&found, job);
+	meet_keys(&found);
 	rules = palloc(sizeof(int) * (Min(found.total, index->nrules) + 1));
 	*count = found.total <= FEW_RULES ? sort_few(&found, rules) :
 		sort_many(&found, index->nrules, rules);
