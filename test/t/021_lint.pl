@@ -28,6 +28,9 @@ my @times = ('2029-12-31T23:59:59Z', '2030-01-01T00:00:00.5Z', '2030-06-01T00:00
 sub chance { return rand() < $_[0]; }
 sub pick { return $_[ int rand @_ ]; }
 
+# Some are numbers.
+sub id_of { return ref $_[0]{id} ? $_[0]{id}->raw : $_[0]{id}; }
+
 # A copy of a rule that is often inside of it.
 sub relative
 {
@@ -60,7 +63,8 @@ sub generate
 	push @rules, relative(pick(@rules), pick(@rules), $_) for @rules ? 1 .. 2 + int rand 5 : ();
 	$document->{rules} = chance(0.5) ? \@rules : [ reverse @rules ];
 	$generated{text} = document_text($document);
-	$generated{rules} = { map { (ref $_->{id} ? $_->{id}->raw : $_->{id}) => $_ } @rules };
+	$generated{document} = $document;
+	$generated{rules} = { map { id_of($_) => $_ } @rules };
 	$generated{first_match} = ($document->{combine} // '') eq 'first_match';
 	for (1 .. $jobs)
 	{
@@ -124,6 +128,40 @@ sub check_document
 	return $wrong;
 }
 
+# A document without what lint says has no effect, and what may differ then: the
+# rule's name among the matched ones, where that is all that is said to remain.
+sub without
+{
+	my ($generated, $claim) = @_;
+	my $document = dclone($generated->{document});
+	my ($exception, $id) = $claim->{message} =~ /\Aexception "([^"]+)" of rule "([^"]+)"/;
+
+	if (defined $exception)
+	{
+		for my $rule (grep { id_of($_) eq $id } @{ $document->{rules} })
+		{
+			$rule->{exceptions} = [ grep { $_->{id} ne $exception } @{ $rule->{exceptions} } ];
+			delete $rule->{exceptions} if !@{ $rule->{exceptions} };
+		}
+		return { text => document_text($document) };
+	}
+	($id) = ids_of($claim->{message});
+	return if $claim->{code} eq 'never_wins' && $claim->{hint} !~ /\A(?:It has no effect|All that remains)/;
+	return if $claim->{code} !~ /\A(?:never_wins|cannot_hold)\z/;
+	$document->{rules} = [ grep { id_of($_) ne $id } @{ $document->{rules} } ];
+	return { text => document_text($document), id => $id };
+}
+
+# Whether a verdict is another one without what has no effect.
+sub differs
+{
+	my ($variant, $with, $without) = @_;
+	my %with = %$with;
+
+	$with{matched_rules} = [ grep { $_ ne ($variant->{id} // '') } @{ $with{matched_rules} } ];
+	return encode_json(\%with) ne encode_json($without);
+}
+
 note("POLICY_SEED=$seed POLICY_CASES=$documents POLICY_JOBS=$jobs");
 
 my @generated = map { generate($_) } @numbers;
@@ -157,8 +195,39 @@ for my $index (0 .. $#generated)
 {
 	my $generated = $generated[$index];
 
-	is(check_document($generated, $lint[$index], splice @verdicts, 0, scalar @{ $generated->{cases} }),
+	$generated->{verdicts} = [ splice @verdicts, 0, scalar @{ $generated->{cases} } ];
+	is(check_document($generated, $lint[$index], @{ $generated->{verdicts} }),
 		0, "nothing contradicts what lint says of document $generated->{number}");
+}
+
+# One claim of each document, by turns: without what it is about all is as it was.
+my @variants;
+
+@cases = ();
+for my $index (0 .. $#generated)
+{
+	my $generated = $generated[$index];
+	my @claims = grep { defined } map { without($generated, $_) } @{ $lint[$index] };
+
+	next if !@claims;
+	push @variants, { %{ $claims[ $generated->{number} % @claims ] }, generated => $generated };
+	push @cases, map { [ $#variants, $_->{text}, $_->{at} ] } @{ $generated->{cases} };
+}
+@verdicts = evaluate_all($node, [ map { $_->{text} } @variants ], \@cases);
+cmp_ok(scalar @variants, '>=', $documents / 10, 'there are documents with something that has no effect')
+  if !exists $ENV{POLICY_ONLY};
+for my $variant (@variants)
+{
+	my $generated = $variant->{generated};
+	my @without = splice @verdicts, 0, scalar @{ $generated->{cases} };
+	my @differ = grep { differs($variant, $generated->{verdicts}[$_], $without[$_]) } 0 .. $#without;
+
+	is(scalar @differ, 0, "what has no effect in document $generated->{number} has none");
+	report("document:\n$generated->{text}\nwithout:\n$variant->{text}\n",
+		'job   ', $generated->{cases}[ $differ[0] ]{text} // 'NULL', "\n",
+		'with    ', encode_json($generated->{verdicts}[ $differ[0] ]), "\n",
+		'without ', encode_json($without[ $differ[0] ]), "\n", reproduce($generated))
+	  if @differ;
 }
 if (!exists $ENV{POLICY_ONLY})
 {
