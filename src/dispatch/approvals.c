@@ -321,7 +321,7 @@ satisfied_holds(PolicySatisfied *base, const CompiledRule *rule)
 	JobSatisfied *satisfied = (JobSatisfied *) base;
 
 	if (rule != NULL && rule->decision == POLICY_THROTTLE)
-		return !rule->has_velocity && has_waited(satisfied, rule);
+		return rule->velocity == NULL && has_waited(satisfied, rule);
 	return holds_approval(satisfied, rule);
 }
 

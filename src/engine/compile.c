@@ -242,6 +242,29 @@ compile_constraints(Compilation *compilation, const PolicyRule *rule, CompiledRu
 }
 
 static void
+compile_velocity(Compilation *compilation, const PolicyRule *rule, CompiledRule *compiled)
+{
+	PolicyVelocity *velocity;
+
+	if (rule->velocity == NULL)
+		return;
+	velocity = policy_arena_alloc(&compilation->arena, sizeof(PolicyVelocity));
+	*velocity = *rule->velocity;
+	velocity->parts = policy_arena_alloc(&compilation->arena,
+										 sizeof(PolicyKeyPart) * velocity->nparts);
+	for (int i = 0; i < velocity->nparts; i++)
+	{
+		PolicyKeyPart *part = &velocity->parts[i];
+
+		*part = rule->velocity->parts[i];
+		if (part->kind == POLICY_KEYPART_LABEL)
+			part->label = policy_arena_string(&compilation->arena, part->label, part->labellen);
+	}
+	compiled->velocity = velocity;
+	compiled->wait = velocity->window_seconds;
+}
+
+static void
 compile_rule(Compilation *compilation, const PolicyRule *rule, int position,
 			 CompiledRule *compiled)
 {
@@ -258,9 +281,8 @@ compile_rule(Compilation *compilation, const PolicyRule *rule, int position,
 	compile_match(compilation, &rule->match, &compiled->match);
 	compile_exceptions(compilation, rule, compiled);
 	compile_constraints(compilation, rule, compiled);
-	compiled->has_velocity = rule->velocity != NULL;
-	compiled->wait = compiled->has_velocity ?
-		rule->velocity->window_seconds : rule->retry_after_sec;
+	compiled->wait = rule->retry_after_sec;
+	compile_velocity(compilation, rule, compiled);
 	if (rule->approval == NULL)
 		return;
 	MemoryContextSwitchTo(compilation->policy->context);
@@ -305,7 +327,7 @@ static bool
 is_certain(const CompiledRule *rule)
 {
 	return rule->not_before == DT_NOBEGIN && rule->expires_at == DT_NOEND &&
-		rule->nexceptions == 0 && !rule->has_velocity && !rule->match.has_when &&
+		rule->nexceptions == 0 && rule->velocity == NULL && !rule->match.has_when &&
 		!rule->match.has_secrets_present && rule->match.nlabels == 0 &&
 		(rule->match.nconditions == 0 ||
 		 (rule->match.nconditions == 1 && rule->proven == 0));

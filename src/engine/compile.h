@@ -90,7 +90,7 @@ typedef struct CompiledRule
 								 * -1 */
 	int32		nexceptions;
 	bool		monitor;
-	bool		has_velocity;
+	const PolicyVelocity *velocity; /* or NULL */
 	CompiledMatch match;
 	CompiledException *exceptions;
 	const PolicyConstraint *constraints;	/* an object, maybe empty */

@@ -18,6 +18,7 @@ typedef struct Member
 	const CompiledRule *rule;	/* NULL: the default */
 	PolicyDecision decision;
 	bool		bounds;			/* it sets constraints */
+	int			wait;			/* ApplyingRule's */
 } Member;
 
 typedef struct Members
@@ -42,7 +43,7 @@ add_member(Members *members, const Member *member, int most)
 		members->winner = *member;
 	members->count++;
 	if (member->rule != NULL && member->decision == POLICY_THROTTLE)
-		members->wait = Max(members->wait, member->rule->wait);
+		members->wait = Max(members->wait, member->wait > 0 ? member->wait : member->rule->wait);
 	if (member->decision == POLICY_DENY || !member->bounds)
 		return;
 	if (members->bounding == NULL)
@@ -71,6 +72,7 @@ default_member(const CompiledPolicy *policy, PolicySatisfied *satisfied)
 	member.rule = NULL;
 	member.decision = standing_decision(NULL, policy->default_decision, satisfied);
 	member.bounds = policy->default_constraints->u.object.count > 0;
+	member.wait = 0;
 	return member;
 }
 
@@ -99,6 +101,7 @@ collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_mayb
 		member.decision = standing_decision(applying->rule, RULE_DECISION(applying->brief),
 											satisfied);
 		member.bounds = (applying->brief & RULE_BOUNDS) != 0;
+		member.wait = applying->wait;
 		add_member(&members, &member, rules->count + 1);
 	}
 	members.with_default = !certain;
@@ -218,7 +221,8 @@ set_monitored(const ApplyingRules *monitoring, PolicyVerdict *verdict)
 
 bool
 policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
-			  PolicySatisfied *satisfied, PolicyBudget *budget, PolicyVerdict *verdict)
+			  PolicySatisfied *satisfied, PolicyRates *rates, PolicyBudget *budget,
+			  PolicyVerdict *verdict)
 {
 	ApplyingRules enforcing;
 	ApplyingRules monitoring;
@@ -230,7 +234,7 @@ policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 		policy_verdict_of_invalid(job, verdict);
 		return true;
 	}
-	policy_match(policy, job, at, budget, &enforcing, &monitoring);
+	policy_match(policy, job, at, rates, budget, &enforcing, &monitoring);
 	if (budget->exhausted)
 		return false;
 

@@ -39,11 +39,11 @@ typedef struct PolicyVerdict
 
 /*
  * Decides.  Raises nothing for what the job holds: an invalid job is DENY.
- * satisfied may be NULL.  Returns false, with *verdict unset, where the budget
- * ran out.
+ * satisfied may be NULL, and so may rates: then every velocity is unknown.  Returns
+ * false, with *verdict unset, where the budget ran out.
  */
 extern bool policy_decide(const CompiledPolicy *policy, Job *job,
-						  TimestampTz at, PolicySatisfied *satisfied,
+						  TimestampTz at, PolicySatisfied *satisfied, PolicyRates *rates,
 						  PolicyBudget *budget, PolicyVerdict *verdict);
 
 /*

@@ -65,7 +65,7 @@ all_apply(const LintRule *rule, const LintRule *other, Job *job)
 	if (other != NULL)
 		rules[alone.nrules++] = *other->rule;
 	compiled = compile(&alone, CurrentMemoryContext);
-	policy_decide(compiled, job, rule->begins, NULL, &no_limit, &verdict);
+	policy_decide(compiled, job, rule->begins, NULL, NULL, &no_limit, &verdict);
 	return verdict.nmatched + verdict.nmonitored == alone.nrules;
 }
 
@@ -98,7 +98,7 @@ lint_prove(RuleLint *lint, const LintRule *rule, const LintRule *other, LintProo
 		return true;
 	if (lint->whole == NULL)
 		lint->whole = compile(lint->policy, lint->context);
-	policy_decide(lint->whole, &job, rule->begins, NULL, &no_limit, &verdict);
+	policy_decide(lint->whole, &job, rule->begins, NULL, NULL, &no_limit, &verdict);
 	proof->job = cut(policy_example_text(example));
 	proof->decision = verdict.decision;
 	proof->winner = verdict.winner != NULL ? verdict.winner->id : NULL;

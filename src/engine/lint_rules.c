@@ -291,7 +291,7 @@ lint_rule(RuleLint *lint, const LintRule *rule)
 	policy_job_read(policy_example_job(example), &job);
 	if (job.invalid != NULL)
 		return;
-	policy_match(lint->plain, &job, lint->now, &no_limit, &others, &monitoring);
+	policy_match(lint->plain, &job, lint->now, NULL, &no_limit, &others, &monitoring);
 	lint->work.left -= (int64) others.count * STEPS_OF_CANDIDATE;
 	compare_rule(lint, rule, &others);
 }

@@ -149,8 +149,9 @@ excepted(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budge
 	return result;
 }
 
+/* How sure it is that a rule applies, but for its velocity. */
 static PolicyStanding
-rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budget)
+standing_without_rate(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budget)
 {
 	bool		restricts = rule->decision >= POLICY_THROTTLE;
 	PolicyTruth holds;
@@ -164,10 +165,6 @@ rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *
 	exception = excepted(rule, job, at, budget);
 	if (exception == POLICY_TRUE)
 		return POLICY_APPLIES_NOT;
-
-	/* No counter can be read yet, so a velocity is unknown. */
-	if (rule->has_velocity)
-		holds = POLICY_UNKNOWN;
 	if (!restricts)
 	{
 		if (holds == POLICY_UNKNOWN)
@@ -178,8 +175,39 @@ rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *
 		POLICY_APPLIES_UNCERTAIN : POLICY_APPLIES;
 }
 
+PolicyTruth
+policy_rule_asks_rate(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budget)
+{
+	PolicyStanding standing = standing_without_rate(rule, job, at, budget);
+
+	if (standing == POLICY_APPLIES)
+		return POLICY_TRUE;
+	return standing == POLICY_APPLIES_NOT ? POLICY_FALSE : POLICY_UNKNOWN;
+}
+
+/* *wait is set where the rule's velocity is exceeded. */
+static PolicyStanding
+rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyRates *rates,
+			  PolicyBudget *budget, int *wait)
+{
+	PolicyStanding standing = standing_without_rate(rule, job, at, budget);
+	PolicyRateState state = POLICY_RATE_UNKNOWN;
+
+	if (rule->velocity == NULL || standing == POLICY_APPLIES_NOT || budget->exhausted)
+		return standing;
+	if (rates != NULL)
+		state = rates->ask(rates, rule, job, wait);
+	if (state == POLICY_RATE_EXCEEDED)
+		return standing;
+	*wait = 0;
+	if (state == POLICY_RATE_ADMITS || rule->decision < POLICY_THROTTLE)
+		return POLICY_APPLIES_NOT;
+	return POLICY_APPLIES_UNCERTAIN;
+}
+
 static void
-add_rule(ApplyingRules *rules, const CompiledRule *rule, uint8 brief, PolicyStanding standing)
+add_rule(ApplyingRules *rules, const CompiledRule *rule, uint8 brief, PolicyStanding standing,
+		 int wait)
 {
 	if (rules->count == rules->capacity)
 	{
@@ -191,12 +219,14 @@ add_rule(ApplyingRules *rules, const CompiledRule *rule, uint8 brief, PolicyStan
 	rules->items[rules->count].rule = rule;
 	rules->items[rules->count].standing = standing;
 	rules->items[rules->count].brief = brief;
+	rules->items[rules->count].wait = wait;
 	rules->count++;
 }
 
 void
 policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
-			 PolicyBudget *budget, ApplyingRules *enforcing, ApplyingRules *monitoring)
+			 PolicyRates *rates, PolicyBudget *budget, ApplyingRules *enforcing,
+			 ApplyingRules *monitoring)
 {
 	bool		settled = false;
 	int			count;
@@ -216,18 +246,19 @@ policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
 		uint8		brief = policy->briefs[found[i]];
 		bool		monitor = (brief & RULE_MONITOR) != 0;
 		PolicyStanding standing = POLICY_APPLIES;
+		int			wait = 0;
 
 		if (settled && !monitor)
 			continue;
 		if (!policy_budget_spend(budget, 1))
 			return;
 		if (!(brief & RULE_CERTAIN))
-			standing = rule_standing(rule, job, at, budget);
+			standing = rule_standing(rule, job, at, rates, budget, &wait);
 		if (monitor && standing >= POLICY_APPLIES_UNCERTAIN)
-			add_rule(monitoring, rule, brief, standing);
+			add_rule(monitoring, rule, brief, standing, wait);
 		else if (!monitor && standing != POLICY_APPLIES_NOT)
 		{
-			add_rule(enforcing, rule, brief, standing);
+			add_rule(enforcing, rule, brief, standing, wait);
 			settled = policy->first_match && standing == POLICY_APPLIES;
 		}
 	}

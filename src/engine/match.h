@@ -26,6 +26,8 @@ typedef struct ApplyingRule
 	const CompiledRule *rule;
 	PolicyStanding standing;
 	uint8		brief;			/* the rule's, of CompiledPolicy.briefs */
+	int32		wait;			/* seconds, of a velocity that is exceeded; 0:
+								 * the rule's own */
 } ApplyingRule;
 
 /* Those that apply, in document order. */
@@ -36,14 +38,41 @@ typedef struct ApplyingRules
 	int			capacity;
 } ApplyingRules;
 
+/* What a rate says of one more request. */
+typedef enum PolicyRateState
+{
+	POLICY_RATE_UNKNOWN,
+	POLICY_RATE_ADMITS,
+	POLICY_RATE_EXCEEDED
+} PolicyRateState;
+
+/*
+ * Who is asked about velocities: once for each rule with one whose match holds at
+ * the time, in document order, unless an exception certainly holds or, under
+ * first_match, an earlier rule has settled the verdict.  *wait is for EXCEEDED: in
+ * how many seconds the rate will next admit a request, at least 1.
+ */
+typedef struct PolicyRates
+{
+	PolicyRateState (*ask) (struct PolicyRates *rates, const CompiledRule *rule,
+							const Job *job, int *wait);
+} PolicyRates;
+
+/*
+ * Whether a rule's velocity is asked about a job at a time: TRUE and UNKNOWN where
+ * it is, UNKNOWN where something else of the rule is unknown.
+ */
+extern PolicyTruth policy_rule_asks_rate(const CompiledRule *rule, Job *job, TimestampTz at,
+										 PolicyBudget *budget);
+
 /*
  * Finds the enforcing and the monitoring rules that apply to a valid job, in
  * the current memory context.  Under first_match the enforcing ones end with
  * the first that certainly applies.  Stops early where the budget runs out:
- * the result means nothing then.
+ * the result means nothing then.  Without rates (NULL) every velocity is unknown.
  */
 extern void policy_match(const CompiledPolicy *policy, Job *job,
-						 TimestampTz at, PolicyBudget *budget,
+						 TimestampTz at, PolicyRates *rates, PolicyBudget *budget,
 						 ApplyingRules *enforcing, ApplyingRules *monitoring);
 
 #endif							/* POLICY_MATCH_H */

@@ -13,7 +13,7 @@ policy_decide_in_time(const CompiledPolicy *policy, Job *job, TimestampTz at,
 {
 	PolicyTimeLimit limit;
 
-	if (!policy_decide(policy, job, at, satisfied, policy_time_limit(&limit), verdict))
+	if (!policy_decide(policy, job, at, satisfied, NULL, policy_time_limit(&limit), verdict))
 		policy_verdict_without_rule(POLICY_DENY,
 									psprintf("policy unavailable: the job took longer than policy_engine.timeout (%d ms)",
 											 policy_timeout_ms),

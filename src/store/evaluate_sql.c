@@ -189,7 +189,7 @@ policy_evaluate_document(PG_FUNCTION_ARGS)
 		CompiledPolicy *policy = pin_document(fcinfo, state);
 
 		read_job(fcinfo, 1, &job);
-		policy_decide(policy, &job, PG_GETARG_TIMESTAMPTZ(2), NULL, &no_limit, &verdict);
+		policy_decide(policy, &job, PG_GETARG_TIMESTAMPTZ(2), NULL, NULL, &no_limit, &verdict);
 	}
 	MemoryContextSwitchTo(caller);
 	result = policy_verdict_datum(&state->shape, &verdict, NULL);

@@ -24,7 +24,7 @@ decide(const CompiledPolicy *policy, Jsonb *source, TimestampTz at, PolicyVerdic
 	PolicyBudget no_limit = {0};
 
 	policy_job_read(source, job);
-	require(policy_decide(policy, job, at, NULL, &no_limit, verdict));
+	require(policy_decide(policy, job, at, NULL, NULL, &no_limit, verdict));
 }
 
 static void

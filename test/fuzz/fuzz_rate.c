@@ -1,0 +1,122 @@
+/*
+ * fuzz_rate.c
+ *	  A rate against a log of what it admitted.  The input is a window, a limit, a
+ *	  clock, and the gaps between requests.
+ */
+#include "shim.h"
+
+#include "engine/rate.h"
+
+#define MAX_REQUESTS 512
+
+int			LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
+
+typedef struct Log
+{
+	int			window_seconds;
+	int64		limit;
+	TimestampTz admitted[MAX_REQUESTS];
+	int			count;
+} Log;
+
+static void
+require(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+/* How many were admitted from a time on. */
+static int64
+admitted_since(const Log *log, TimestampTz from)
+{
+	int64		count = 0;
+
+	for (int i = 0; i < log->count; i++)
+		count += log->admitted[i] >= from;
+	return count;
+}
+
+/* Any window that ends with the newest request, both ends included. */
+static void
+check_no_window_exceeds(const Log *log)
+{
+	TimestampTz window = log->window_seconds * USECS_PER_SEC;
+
+	require(admitted_since(log, log->admitted[log->count - 1] - window) <= log->limit);
+}
+
+static void
+check_wait(const Rate *rate, const Log *log, TimestampTz at)
+{
+	int			wait = rate_wait(rate, log->window_seconds, log->limit, at);
+
+	require((wait == 0) == rate_admits(rate, log->window_seconds, log->limit, at));
+	require(rate_admits(rate, log->window_seconds, log->limit, at + wait * USECS_PER_SEC));
+	if (wait > 0)
+		require(!rate_admits(rate, log->window_seconds, log->limit,
+							 at + (wait - 1) * USECS_PER_SEC));
+}
+
+/* How much more than the last window may count against a request. */
+static void
+check_is_close(const Rate *rate, const Log *log, TimestampTz at, bool admits)
+{
+	TimestampTz window = log->window_seconds * USECS_PER_SEC;
+	TimestampTz longest = window + window / RATE_SUB_BUCKETS;
+
+	if (!admits)
+		require(admitted_since(log, at - longest + 1) >= log->limit);
+	if (admitted_since(log, at - window) > 0)
+		require(!rate_is_idle(rate, log->window_seconds, at));
+	if (admitted_since(log, at - longest) == 0)
+		require(rate_is_idle(rate, log->window_seconds, at));
+}
+
+/*
+ * time is what really passes; the clock goes with it, or is set back, and then the
+ * rate may be as much stricter.
+ */
+static void
+run(const uint8 *data, size_t size, Log *log, TimestampTz time)
+{
+	Rate		rate = {0};
+	TimestampTz set_back = 0;
+
+	for (size_t i = 0; i + 2 <= size && i < 2 * MAX_REQUESTS; i += 2)
+	{
+		/* From nothing to two windows, more often a short while. */
+		TimestampTz gap = log->window_seconds * (USECS_PER_SEC / 256) * data[i] *
+		(data[i + 1] & 0x3f) / 32;
+		bool		admits;
+
+		time += gap;
+		if ((data[i + 1] & 0xc0) == 0xc0)
+			set_back += gap;
+		admits = rate_admits(&rate, log->window_seconds, log->limit, time - set_back);
+		check_wait(&rate, log, time - set_back);
+		if (set_back == 0)
+			check_is_close(&rate, log, time, admits);
+		if (!admits)
+			continue;
+		rate_charge(&rate, log->window_seconds, time - set_back);
+		log->admitted[log->count++] = time;
+		check_no_window_exceeds(log);
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
+{
+	static const int windows[] = {1, 2, 7, 60, 3600, 86399, 86400};
+	static Log	log;
+	TimestampTz starts[] = {INT64CONST(845000000000123), 0, -INT64CONST(500) * USECS_PER_DAY};
+
+	if (size < 4)
+		return 0;
+	log.window_seconds = windows[data[0] % lengthof(windows)];
+	log.limit = 1 + data[1] % 20;
+	log.count = 0;
+	run(data + 3, size - 3, &log, starts[data[2] % lengthof(starts)]);
+	return 0;
+}
