@@ -18,7 +18,6 @@ typedef struct Compilation
 	CompiledPolicy *policy;
 	PolicyArena arena;
 	MemoryContext scratch;		/* reset for each rule */
-	Jsonb	   *defaults_alone; /* of a rule without constraints */
 	Jsonb	  **alone;			/* what rules were given, by its hash, to
 								 * share */
 	uint32		alone_mask;
@@ -174,6 +173,16 @@ compiled_rule_reason(const CompiledRule *rule)
 	return reason;
 }
 
+bool
+compiled_rule_is_certain(const CompiledRule *rule)
+{
+	return rule->not_before == DT_NOBEGIN && rule->expires_at == DT_NOEND &&
+		rule->nexceptions == 0 && rule->velocity == NULL && !rule->match.has_when &&
+		!rule->match.has_secrets_present && rule->match.nlabels == 0 &&
+		(rule->match.nconditions == 0 ||
+		 (rule->match.nconditions == 1 && rule->proven == 0));
+}
+
 /* The rules' constraints, each different one kept once. */
 static void
 grow_alone(Compilation *compilation)
@@ -234,7 +243,7 @@ compile_constraints(Compilation *compilation, const PolicyRule *rule, CompiledRu
 	if (rule->decision == POLICY_DENY)
 		compiled->alone = policy->no_constraints;
 	else if (compiled->constraints->u.object.count == 0)
-		compiled->alone = compilation->defaults_alone;
+		compiled->alone = policy->defaults_alone;
 	else
 		compiled->alone = share_alone(compilation,
 									  constraint_to_jsonb(constraint_fill(compiled->constraints,
@@ -283,6 +292,7 @@ compile_rule(Compilation *compilation, const PolicyRule *rule, int position,
 	compile_constraints(compilation, rule, compiled);
 	compiled->wait = rule->retry_after_sec;
 	compile_velocity(compilation, rule, compiled);
+	compilation->policy->has_velocity |= rule->velocity != NULL;
 	if (rule->approval == NULL)
 		return;
 	MemoryContextSwitchTo(compilation->policy->context);
@@ -322,17 +332,6 @@ compile_rules(Compilation *compilation, const Policy *policy, PolicyTree *tree,
 	return true;
 }
 
-/* Whether being found is all that a rule asks. */
-static bool
-is_certain(const CompiledRule *rule)
-{
-	return rule->not_before == DT_NOBEGIN && rule->expires_at == DT_NOEND &&
-		rule->nexceptions == 0 && rule->velocity == NULL && !rule->match.has_when &&
-		!rule->match.has_secrets_present && rule->match.nlabels == 0 &&
-		(rule->match.nconditions == 0 ||
-		 (rule->match.nconditions == 1 && rule->proven == 0));
-}
-
 static void
 brief_rules(CompiledPolicy *policy)
 {
@@ -342,7 +341,7 @@ brief_rules(CompiledPolicy *policy)
 		const CompiledRule *rule = &policy->rules[i];
 
 		policy->briefs[i] = (uint8) ((int) rule->decision << 4) |
-			(is_certain(rule) ? RULE_CERTAIN : 0) | (rule->monitor ? RULE_MONITOR : 0) |
+			(compiled_rule_is_certain(rule) ? RULE_CERTAIN : 0) | (rule->monitor ? RULE_MONITOR : 0) |
 			(rule->constraints->u.object.count > 0 ? RULE_BOUNDS : 0);
 	}
 }
@@ -359,10 +358,13 @@ compile_defaults(Compilation *compilation, const Policy *policy)
 		constraint_from_node(policy->default_constraints, &compilation->arena) : constraint_builtin_defaults();
 	compiled->default_jsonb = policy->default_decision == POLICY_DENY ?
 		compiled->no_constraints : constraint_to_jsonb(compiled->default_constraints);
-	compilation->defaults_alone = constraint_to_jsonb(compiled->default_constraints);
+	compiled->defaults_alone = constraint_to_jsonb(compiled->default_constraints);
 	if (policy->default_decision == POLICY_REQUIRE_APPROVAL)
 		compiled->default_approval = compile_approval(&policy_default_approval);
 }
+
+/* Policies that this process has compiled. */
+static uint64 serials = 0;
 
 CompiledPolicy *
 policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
@@ -379,6 +381,7 @@ policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
 	compiled->context = context;
 	compiled->first_match = policy->first_match;
 	memcpy(compiled->digest, digest, POLICY_DIGEST_LENGTH);
+	compiled->serial = ++serials;
 	policy_arena_init(&compilation.arena, context);
 	compilation.scratch = AllocSetContextCreate(caller, "policy compilation",
 												ALLOCSET_DEFAULT_SIZES);

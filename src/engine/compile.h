@@ -107,6 +107,9 @@ typedef struct CompiledRule
 /* The reason, or what stands in for it. */
 extern text *compiled_rule_reason(const CompiledRule *rule);
 
+/* Whether being found by the index is all that a rule asks; once `proven` is set. */
+extern bool compiled_rule_is_certain(const CompiledRule *rule);
+
 /*
  * What most decisions ask of a rule, a byte each beside the rules: a walk over a
  * thousand of them does not touch the rules themselves.
@@ -122,12 +125,16 @@ typedef struct CompiledPolicy
 {
 	MemoryContext context;
 	uint8		digest[POLICY_DIGEST_LENGTH];	/* of the source */
+	uint64		serial;			/* no other one of this process has it */
 	int			references;		/* store/cache.c's */
 	bool		first_match;
+	bool		has_velocity;	/* some rule has */
 	PolicyDecision default_decision;
 	text	   *default_reason;
 	const PolicyConstraint *default_constraints;
-	Jsonb	   *default_jsonb;	/* the same */
+	Jsonb	   *default_jsonb;	/* the default verdict's: {} where it denies */
+	Jsonb	   *defaults_alone; /* the default constraints, where no rule sets
+								 * any */
 	Jsonb	   *no_constraints; /* {} */
 	const CompiledApproval *default_approval;	/* of a default that asks */
 	PolicyPathList masks;		/* what evidence must not show */

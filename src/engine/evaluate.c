@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 
 #include "engine/evaluate.h"
+#include "engine/verdict_cache.h"
 
 typedef struct Member
 {
@@ -148,6 +149,8 @@ verdict_constraints(const CompiledPolicy *policy, const Members *members)
 		return constraint_to_jsonb(members->constraints);
 	if (members->count == 1)
 		return winner->rule != NULL ? winner->rule->alone : policy->default_jsonb;
+	if (members->nbounding == 0)
+		return policy->defaults_alone;
 	return constraint_to_jsonb(merged_constraints(policy, members));
 }
 
@@ -219,22 +222,18 @@ set_monitored(const ApplyingRules *monitoring, PolicyVerdict *verdict)
 	verdict->nmonitored = monitoring->count;
 }
 
-bool
-policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
-			  PolicySatisfied *satisfied, PolicyRates *rates, PolicyBudget *budget,
-			  PolicyVerdict *verdict)
+/* Makes the verdict of the rules that a job has met; false as policy_decide(). */
+static bool
+decide_found(const CompiledPolicy *policy, const FoundRules *found, Job *job, TimestampTz at,
+			 PolicySatisfied *satisfied, PolicyRates *rates, PolicyBudget *budget,
+			 PolicyVerdict *verdict)
 {
 	ApplyingRules enforcing;
 	ApplyingRules monitoring;
 	Members		members;
 	const Member *winner;
 
-	if (job->invalid != NULL)
-	{
-		policy_verdict_of_invalid(job, verdict);
-		return true;
-	}
-	policy_match(policy, job, at, rates, budget, &enforcing, &monitoring);
+	policy_match_found(policy, found, job, at, rates, budget, &enforcing, &monitoring);
 	if (budget->exhausted)
 		return false;
 
@@ -252,6 +251,45 @@ policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 	if (verdict->decision == POLICY_THROTTLE)
 		verdict->retry_after_sec = members.wait;
 	return true;
+}
+
+/* The same, by way of the cache; what counters say is not among its keys. */
+static bool
+decide_cached(const CompiledPolicy *policy, const FoundRules *found, Job *job, TimestampTz at,
+			  PolicyBudget *budget, PolicyVerdict *verdict)
+{
+	ApplyingRules open;
+	VerdictKey	key;
+
+	policy_match_open(policy, found, job, at, budget, &open);
+	if (budget->exhausted)
+		return false;
+	verdict_key_make(&key, policy, found, &open);
+	if (verdict_cache_find(&key, verdict))
+		return true;
+	if (!decide_found(policy, found, job, at, NULL, NULL, budget, verdict))
+		return false;
+	verdict_cache_enter(&key, verdict);
+	return true;
+}
+
+bool
+policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
+			  PolicySatisfied *satisfied, PolicyRates *rates, PolicyBudget *budget,
+			  PolicyVerdict *verdict)
+{
+	FoundRules	found;
+
+	if (job->invalid != NULL)
+	{
+		policy_verdict_of_invalid(job, verdict);
+		return true;
+	}
+	rule_index_meet(policy->index, job, &found);
+	if (satisfied == NULL && policy_decision_cache_size > 0 && !policy->has_velocity &&
+		found.total - found.open >= VERDICT_CACHE_FEW)
+		return decide_cached(policy, &found, job, at, budget, verdict);
+	return decide_found(policy, &found, job, at, satisfied, rates, budget, verdict);
 }
 
 void

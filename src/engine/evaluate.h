@@ -35,6 +35,8 @@ typedef struct PolicyVerdict
 	int			nmonitored;
 	bool		default_counts; /* the default is among those that applied */
 	int			retry_after_sec;	/* THROTTLE alone, else 0 */
+	struct VerdictParts *parts; /* kept of the same rules, or NULL; good while */
+	uint64		parts_epoch;	/* this is verdict_cache_epoch() */
 } PolicyVerdict;
 
 /*

@@ -33,6 +33,7 @@ typedef struct KeySlot
 	int			first;			/* the one rule; where more begin among the
 								 * postings; of a label's name: the label's
 								 * dimension */
+	int			open;			/* of these, those that may not apply */
 	union
 	{
 		char		here[KEY_BYTES];

@@ -6,7 +6,6 @@
  */
 #include "postgres.h"
 
-#include "engine/key_table.h"
 #include "engine/match.h"
 #include "engine/nulls.h"
 #include "engine/rule_index.h"
@@ -224,13 +223,12 @@ add_rule(ApplyingRules *rules, const CompiledRule *rule, uint8 brief, PolicyStan
 }
 
 void
-policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
-			 PolicyRates *rates, PolicyBudget *budget, ApplyingRules *enforcing,
-			 ApplyingRules *monitoring)
+policy_match_found(const CompiledPolicy *policy, const FoundRules *met, Job *job, TimestampTz at,
+				   PolicyRates *rates, PolicyBudget *budget, ApplyingRules *enforcing, ApplyingRules *monitoring)
 {
 	bool		settled = false;
 	int			count;
-	int		   *found = rule_index_find(policy->index, job, &count);
+	int		   *found = rule_index_all(met, &count);
 
 	/* Few, they are read one after the other, and each from several places. */
 	for (int i = 0; i < Min(count, FEW_FOUND); i++)
@@ -262,4 +260,36 @@ policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
 			settled = policy->first_match && standing == POLICY_APPLIES;
 		}
 	}
+}
+
+void
+policy_match_open(const CompiledPolicy *policy, const FoundRules *met, Job *job, TimestampTz at,
+				  PolicyBudget *budget, ApplyingRules *open)
+{
+	int			count;
+	int		   *found = rule_index_open(met, &count);
+
+	memset(open, 0, sizeof(ApplyingRules));
+	for (int i = 0; i < count; i++)
+	{
+		const CompiledRule *rule = &policy->rules[found[i]];
+		PolicyStanding standing;
+
+		if (!policy_budget_spend(budget, 1))
+			return;
+		standing = standing_without_rate(rule, job, at, budget);
+		if (standing != POLICY_APPLIES_NOT)
+			add_rule(open, rule, policy->briefs[found[i]], standing, 0);
+	}
+}
+
+void
+policy_match(const CompiledPolicy *policy, Job *job, TimestampTz at,
+			 PolicyRates *rates, PolicyBudget *budget, ApplyingRules *enforcing,
+			 ApplyingRules *monitoring)
+{
+	FoundRules	found;
+
+	rule_index_meet(policy->index, job, &found);
+	policy_match_found(policy, &found, job, at, rates, budget, enforcing, monitoring);
 }

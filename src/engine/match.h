@@ -7,6 +7,7 @@
 
 #include "engine/compile.h"
 #include "engine/job.h"
+#include "engine/rule_index.h"
 
 /*
  * How sure it is that a rule applies.  UNCERTAIN: it restricts, and something
@@ -74,5 +75,17 @@ extern PolicyTruth policy_rule_asks_rate(const CompiledRule *rule, Job *job, Tim
 extern void policy_match(const CompiledPolicy *policy, Job *job,
 						 TimestampTz at, PolicyRates *rates, PolicyBudget *budget,
 						 ApplyingRules *enforcing, ApplyingRules *monitoring);
+
+/* The same of what the job has met already. */
+extern void policy_match_found(const CompiledPolicy *policy, const FoundRules *met, Job *job,
+							   TimestampTz at, PolicyRates *rates, PolicyBudget *budget,
+							   ApplyingRules *enforcing, ApplyingRules *monitoring);
+
+/*
+ * Finds those of the open rules that apply, enforcing and monitoring together, their
+ * velocities left out; all others of the rules that were met do.
+ */
+extern void policy_match_open(const CompiledPolicy *policy, const FoundRules *met, Job *job,
+							  TimestampTz at, PolicyBudget *budget, ApplyingRules *open);
 
 #endif							/* POLICY_MATCH_H */

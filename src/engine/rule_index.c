@@ -280,8 +280,30 @@ count_patterns(const CompiledRule *rule)
 }
 
 /*
- * Files the rules under the keys that were chosen for them.  A key's `first` counts
- * up while its rules are entered, and is then set back.
+ * Enters the rules that are certain, or those that are not.  A key's `first` counts
+ * up meanwhile.
+ */
+static void
+enter_postings(RuleIndex *index, const ChosenKey *chosen, int nchosen, bool certain)
+{
+	for (int i = 0; i < nchosen; i++)
+	{
+		KeySlot    *slot;
+
+		if (compiled_rule_is_certain(&index->rules[chosen[i].rule]) != certain)
+			continue;
+		slot = key_table_find(&index->keys, &chosen[i].key);
+		if (slot->count > 1)
+			index->postings[slot->first++] = chosen[i].rule;
+		else
+			slot->first = chosen[i].rule;
+		slot->open += certain ? 0 : 1;
+	}
+}
+
+/*
+ * Files the rules under the keys that were chosen for them: of each key, those first
+ * that may not apply.
  */
 static void
 fill_postings(RuleIndex *index, const ChosenKey *chosen, int nchosen)
@@ -299,15 +321,8 @@ fill_postings(RuleIndex *index, const ChosenKey *chosen, int nchosen)
 		next += slot->count > 1 ? slot->count : 0;
 	}
 	index->postings = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int) * Max(next, 1));
-	for (int i = 0; i < nchosen; i++)
-	{
-		KeySlot    *slot = key_table_find(&index->keys, &chosen[i].key);
-
-		if (slot->count > 1)
-			index->postings[slot->first++] = chosen[i].rule;
-		else
-			slot->first = chosen[i].rule;
-	}
+	enter_postings(index, chosen, nchosen, false);
+	enter_postings(index, chosen, nchosen, true);
 	for (uint32 i = 0; i <= index->keys.mask; i++)
 	{
 		KeySlot    *slot = &index->keys.slots[i];
@@ -407,33 +422,6 @@ rule_index_build(CompiledRule *rules, int nrules)
 	return index;
 }
 
-/* The rules that a lookup has met: runs of postings, one after the other. */
-typedef struct RuleRun
-{
-	const int  *rules;
-	int			count;
-} RuleRun;
-
-#define FEW_RUNS 16
-#define FEW_KEYS 16
-
-/*
- * Keys that have passed the table's filter wait until a few are together: their
- * slots, and then the rules that they lead to, are on their way from memory
- * meanwhile.
- */
-typedef struct FoundRules
-{
-	const RuleIndex *index;
-	RuleKey		keys[FEW_KEYS];
-	int			nkeys;
-	RuleRun    *runs;
-	int			nruns;
-	int			capacity;
-	int			total;
-	RuleRun		few[FEW_RUNS];
-} FoundRules;
-
 static void
 init_found(FoundRules *found, const RuleIndex *index)
 {
@@ -443,10 +431,11 @@ init_found(FoundRules *found, const RuleIndex *index)
 	found->nruns = 0;
 	found->capacity = FEW_RUNS;
 	found->total = 0;
+	found->open = 0;
 }
 
 static void
-add_run(FoundRules *found, const int *rules, int count)
+add_run(FoundRules *found, const int *rules, int count, int open)
 {
 	if (count == 0)
 		return;
@@ -460,8 +449,10 @@ add_run(FoundRules *found, const int *rules, int count)
 	}
 	found->runs[found->nruns].rules = rules;
 	found->runs[found->nruns].count = count;
+	found->runs[found->nruns].open = open;
 	found->nruns++;
 	found->total += count;
+	found->open += open;
 }
 
 /* Looks up the keys that have come together. */
@@ -477,10 +468,10 @@ meet_keys(FoundRules *found)
 		if (met != NULL && met->count == 1)
 		{
 			policy_prefetch(&index->rules[met->first], sizeof(CompiledRule));
-			add_run(found, &met->first, 1);
+			add_run(found, &met->first, 1, met->open);
 		}
 		else if (met != NULL)
-			add_run(found, index->postings + met->first, met->count);
+			add_run(found, index->postings + met->first, met->count, met->open);
 	}
 	found->nkeys = 0;
 }
@@ -525,7 +516,7 @@ find_runs(FoundRules *found, const Job *job)
 {
 	const RuleIndex *index = found->index;
 
-	add_run(found, index->always, index->nalways);
+	add_run(found, index->always, index->nalways, index->nalways);
 	for (int field = 0; field < POLICY_FIRST_SET; field++)
 	{
 		if (job->fields[field].data != NULL)
@@ -600,17 +591,32 @@ sort_many(const FoundRules *found, int nrules, int *rules)
 
 #define FEW_RULES 32
 
-int *
-rule_index_find(const RuleIndex *index, const Job *job, int *count)
+void
+rule_index_meet(const RuleIndex *index, const Job *job, FoundRules *found)
 {
-	FoundRules	found;
-	int		   *rules;
+	init_found(found, index);
+	find_runs(found, job);
+	meet_keys(found);
+}
 
-	init_found(&found, index);
-	find_runs(&found, job);
-	meet_keys(&found);
-	rules = palloc(sizeof(int) * (Min(found.total, index->nrules) + 1));
-	*count = found.total <= FEW_RULES ? sort_few(&found, rules) :
-		sort_many(&found, index->nrules, rules);
+int *
+rule_index_all(const FoundRules *found, int *count)
+{
+	int			nrules = found->index->nrules;
+	int		   *rules = palloc(sizeof(int) * (Min(found->total, nrules) + 1));
+
+	*count = found->total <= FEW_RULES ? sort_few(found, rules) :
+		sort_many(found, nrules, rules);
 	return rules;
+}
+
+int *
+rule_index_open(const FoundRules *found, int *count)
+{
+	FoundRules	open;
+
+	init_found(&open, found->index);
+	for (int i = 0; i < found->nruns; i++)
+		add_run(&open, found->runs[i].rules, found->runs[i].open, found->runs[i].open);
+	return rule_index_all(&open, count);
 }

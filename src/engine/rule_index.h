@@ -19,14 +19,53 @@
 
 #include "engine/compile.h"
 #include "engine/job.h"
+#include "engine/key_table.h"
 
 /* Builds in the current memory context; sets each rule's `proven`. */
 extern RuleIndex *rule_index_build(CompiledRule *rules, int nrules);
 
 /*
- * The positions of the rules that the job can match, ascending, each once;
- * allocated in the current memory context.
+ * Rules that a look-up has met together, ascending but for this: those come first
+ * that are open, which may not apply; the others do.
  */
-extern int *rule_index_find(const RuleIndex *index, const Job *job, int *count);
+typedef struct RuleRun
+{
+	const int  *rules;
+	int			count;
+	int			open;
+} RuleRun;
+
+#define FEW_RUNS 16
+#define FEW_KEYS 16
+
+/*
+ * What a job meets.  Keys that have passed the table's filter wait until a few are
+ * together: their slots, and then the rules that they lead to, are on their way from
+ * memory meanwhile.
+ */
+typedef struct FoundRules
+{
+	const RuleIndex *index;
+	RuleKey		keys[FEW_KEYS];
+	int			nkeys;
+	RuleRun    *runs;			/* one rule may be in several */
+	int			nruns;
+	int			capacity;
+	int			total;			/* rules in the runs */
+	int			open;			/* of these, open ones */
+	RuleRun		few[FEW_RUNS];
+} FoundRules;
+
+/* Finds what the job can match; may allocate in the current memory context. */
+extern void rule_index_meet(const RuleIndex *index, const Job *job, FoundRules *found);
+
+/*
+ * The positions of the rules that were met, ascending, each once; allocated in the
+ * current memory context.
+ */
+extern int *rule_index_all(const FoundRules *found, int *count);
+
+/* The same of those that are open. */
+extern int *rule_index_open(const FoundRules *found, int *count);
 
 #endif							/* POLICY_RULE_INDEX_H */

@@ -11,6 +11,7 @@
 #include "utils/array.h"
 #include "utils/syscache.h"
 
+#include "engine/verdict_cache.h"
 #include "engine/verdict_sql.h"
 
 /* The composite's columns, in order. */
@@ -78,6 +79,20 @@ policy_rule_ids(const CompiledRule **rules, int count)
 	return PointerGetDatum(array);
 }
 
+static Datum
+matched_ids(const PolicyVerdict *verdict)
+{
+	struct varlena *ids = verdict_cache_ids(verdict);
+
+	if (ids == NULL)
+	{
+		ids = (struct varlena *) DatumGetPointer(policy_rule_ids(verdict->matched,
+																 verdict->nmatched));
+		verdict_cache_add_ids(verdict, ids);
+	}
+	return PointerGetDatum(ids);
+}
+
 Datum
 policy_verdict_datum(const VerdictShape *shape, const PolicyVerdict *verdict, text *snapshot)
 {
@@ -92,7 +107,7 @@ policy_verdict_datum(const VerdictShape *shape, const PolicyVerdict *verdict, te
 	else
 		nulls[VERDICT_MATCHED_RULE] = true;
 	values[VERDICT_MATCHED_RULES] = verdict->nmatched == 0 ? shape->no_rules :
-		policy_rule_ids(verdict->matched, verdict->nmatched);
+		matched_ids(verdict);
 	values[VERDICT_MONITORED_RULES] = verdict->nmonitored == 0 ? shape->no_rules :
 		policy_rule_ids(verdict->monitored, verdict->nmonitored);
 	if (snapshot != NULL)

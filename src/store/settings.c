@@ -9,6 +9,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "engine/verdict_cache.h"
 #include "store/settings.h"
 
 int			policy_fail_mode = POLICY_FAIL_CLOSED;
@@ -35,6 +36,11 @@ policy_settings_init(void)
 							"A job that takes longer is denied; a policy that does is unavailable.",
 							&policy_timeout_ms, 2000, 1, 3600 * 1000,
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("policy_engine.decision_cache_size",
+							"How many sets of applying rules a session keeps the verdicts' parts of.",
+							"They take 8 MB at most, however many they are; 0 keeps none.",
+							&policy_decision_cache_size, 10000, 0, 1000000,
+							PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 static bool
