@@ -6,8 +6,6 @@
 
 #include "engine/rate.h"
 
-#define NBUCKETS (RATE_SUB_BUCKETS + 1)
-
 /* A sub-bucket's length in microseconds: a second has a whole number for each. */
 #define BUCKET_USECS(window_seconds) ((int64) (window_seconds) * (USECS_PER_SEC / RATE_SUB_BUCKETS))
 
@@ -20,116 +18,92 @@ bucket_number(TimestampTz at, int window_seconds)
 	return at % usecs < 0 ? number - 1 : number;
 }
 
-static uint32 *
+static inline uint32 *
 bucket(Rate *rate, int64 number)
 {
-	int64		place = number % NBUCKETS;
-
-	return &rate->charges[place < 0 ? place + NBUCKETS : place];
+	return &rate->charges[(uint64) number % RATE_KEPT];
 }
 
-static uint32
-add_saturated(uint32 a, uint32 b)
-{
-	return a > PG_UINT32_MAX - b ? PG_UINT32_MAX : a + b;
-}
-
-/* All of it charged now: for a clock that was set back. */
-static void
-collapse(Rate *rate, int64 now)
-{
-	uint32		sum = 0;
-
-	for (int i = 0; i < NBUCKETS; i++)
-	{
-		sum = add_saturated(sum, rate->charges[i]);
-		rate->charges[i] = 0;
-	}
-	rate->newest = now;
-	*bucket(rate, now) = sum;
-}
-
-/* Forgets what does not count any more; the newest sub-bucket is then the present one. */
-static void
-advance(Rate *rate, int window_seconds, TimestampTz at)
-{
-	int64		now = bucket_number(at, window_seconds);
-
-	if (now - rate->newest >=NBUCKETS)
-	{
-		memset(rate->charges, 0, sizeof(rate->charges));
-		rate->newest = now;
-	}
-	else if (rate->newest -now >= NBUCKETS)
-		collapse(rate, now);
-	while (rate->newest <now)
-		*bucket(rate, ++rate->newest) = 0;
-}
-
-/* What counts; more than any limit where a sub-bucket is full. */
+/* What was charged from a sub-bucket on; more than any limit where one is full. */
 static int64
-charges_of(const Rate *rate)
+charges_from(const Rate *rate, int64 number)
 {
 	int64		sum = 0;
 
-	for (int i = 0; i < NBUCKETS; i++)
+	for (number = Max(number, rate->newest -RATE_KEPT + 1); number <= rate->newest; number++)
 	{
-		if (rate->charges[i] == PG_UINT32_MAX)
+		uint32		charges = *bucket(unconstify(Rate *, rate), number);
+
+		if (charges == PG_UINT32_MAX)
 			return PG_INT64_MAX;
-		sum += rate->charges[i];
+		sum += charges;
 	}
 	return sum;
 }
 
 bool
+rate_is_late(const Rate *rate, int window_seconds, TimestampTz at)
+{
+	return rate->newest -bucket_number(at, window_seconds) >= RATE_KEPT - RATE_SUB_BUCKETS;
+}
+
+void
+rate_set_back(Rate *rate, int window_seconds, TimestampTz at)
+{
+	int64		sum = charges_from(rate, rate->newest -RATE_KEPT + 1);
+
+	memset(rate->charges, 0, sizeof(rate->charges));
+	rate->newest = bucket_number(at, window_seconds);
+	*bucket(rate, rate->newest) = (uint32) Min(sum, PG_UINT32_MAX);
+}
+
+bool
 rate_admits(const Rate *rate, int window_seconds, int64 limit, TimestampTz at)
 {
-	Rate		present = *rate;
-
-	advance(&present, window_seconds, at);
-	return charges_of(&present) < limit;
+	return !rate_is_late(rate, window_seconds, at) &&
+		charges_from(rate, bucket_number(at, window_seconds) - RATE_SUB_BUCKETS) < limit;
 }
 
 void
 rate_charge(Rate *rate, int window_seconds, TimestampTz at)
 {
-	uint32	   *newest;
+	int64		now = bucket_number(at, window_seconds);
+	uint32	   *charges;
 
-	advance(rate, window_seconds, at);
-	newest = bucket(rate, rate->newest);
-
-	*newest = add_saturated(*newest, 1);
+	if (rate_is_late(rate, window_seconds, at))
+		now = rate->newest -(RATE_KEPT - RATE_SUB_BUCKETS) + 1;
+	if (now - rate->newest >=RATE_KEPT)
+	{
+		memset(rate->charges, 0, sizeof(rate->charges));
+		rate->newest = now;
+	}
+	while (rate->newest <now)
+		*bucket(rate, ++rate->newest) = 0;
+	charges = bucket(rate, now);
+	if (*charges < PG_UINT32_MAX)
+		(*charges)++;
 }
 
 int
 rate_wait(const Rate *rate, int window_seconds, int64 limit, TimestampTz at)
 {
-	Rate		present = *rate;
-	int64		oldest;
+	int64		last = bucket_number(at, window_seconds) - RATE_SUB_BUCKETS;
 	int64		ends;
 
-	advance(&present, window_seconds, at);
-	oldest = present.newest -RATE_SUB_BUCKETS;
-	while (charges_of(&present) >= limit)
-		*bucket(&present, oldest++) = 0;
-	if (oldest == present.newest -RATE_SUB_BUCKETS)
+	if (rate_admits(rate, window_seconds, limit, at))
 		return 0;
-
-	/*
-	 * The last that has to go stops counting when the one NBUCKETS later
-	 * begins.
-	 */
-	ends = (oldest - 1 + NBUCKETS) * BUCKET_USECS(window_seconds);
-	return (int) ((ends - at + USECS_PER_SEC - 1) / USECS_PER_SEC);
+	/* The last that has to stop counting. */
+	last = Max(last, rate->newest -RATE_KEPT + 1);
+	while (last < rate->newest &&charges_from(rate, last + 1) >= limit)
+		last++;
+	ends = (last + RATE_SUB_BUCKETS + 1) * BUCKET_USECS(window_seconds);
+	return (int) Min((ends - at + USECS_PER_SEC - 1) / USECS_PER_SEC, PG_INT32_MAX);
 }
 
 bool
 rate_is_idle(const Rate *rate, int window_seconds, TimestampTz at)
 {
-	Rate		present = *rate;
-
-	advance(&present, window_seconds, at);
-	return charges_of(&present) == 0;
+	return rate_admits(rate, window_seconds, 1, at);
 }
 
 static void

@@ -9,8 +9,11 @@
  * So whoever charges only what is admitted never admits more than the limit in
  * any window of that length, wherever it begins.
  *
- * Time that goes back is taken for the latest time that was charged, and where it
- * goes back further than a window, all that was charged counts as charged now.
+ * Requests come in nearly the order of their times: who read the clock first may be
+ * the last to be counted.  So what is later than a request counts against it, and
+ * almost two windows are kept.  A request that is late by more than what is kept
+ * beyond one window is not admitted; where that is because the clock was set back,
+ * rate_set_back() goes on from there.
  *
  * Everything here is a function of its arguments; whoever shares a Rate locks it.
  */
@@ -22,18 +25,25 @@
 #include "engine/job.h"
 
 #define RATE_SUB_BUCKETS 16
+#define RATE_KEPT 32			/* a power of two: numbers wrap around */
 
 /* Zeroed, nothing was charged.  Its window is its owner's to know. */
 typedef struct Rate
 {
 	int64 newest;				/* the number of the newest sub-bucket */
-	uint32		charges[RATE_SUB_BUCKETS + 1];	/* by number, round and round */
+	uint32		charges[RATE_KEPT]; /* by number, round and round */
 } Rate;
+
+/* Whether a request comes too late to be told how many there were before it. */
+extern bool rate_is_late(const Rate *rate, int window_seconds, TimestampTz at);
+
+/* All that is kept counts as charged at a time, which is late. */
+extern void rate_set_back(Rate *rate, int window_seconds, TimestampTz at);
 
 /* Whether one more request is within the limit at a time. */
 extern bool rate_admits(const Rate *rate, int window_seconds, int64 limit, TimestampTz at);
 
-/* Counts one request. */
+/* Counts one request; a late one as late as may be. */
 extern void rate_charge(Rate *rate, int window_seconds, TimestampTz at);
 
 /*

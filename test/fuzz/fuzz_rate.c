@@ -26,24 +26,39 @@ require(bool holds)
 		abort();
 }
 
-/* How many were admitted from a time on. */
+/* How many were admitted between two times, both included. */
 static int64
-admitted_since(const Log *log, TimestampTz from)
+admitted_between(const Log *log, TimestampTz from, TimestampTz to)
 {
 	int64		count = 0;
 
 	for (int i = 0; i < log->count; i++)
-		count += log->admitted[i] >= from;
+		count += log->admitted[i] >= from && log->admitted[i] <= to;
 	return count;
 }
 
-/* Any window that ends with the newest request, both ends included. */
+static int64
+admitted_since(const Log *log, TimestampTz from)
+{
+	return admitted_between(log, from, PG_INT64_MAX);
+}
+
+/*
+ * Any window that begins with a request and has the newest one in it.  A request that
+ * was late may be in the middle.
+ */
 static void
-check_no_window_exceeds(const Log *log)
+check_no_window_exceeds(const Log *log, TimestampTz newest)
 {
 	TimestampTz window = log->window_seconds * USECS_PER_SEC;
 
-	require(admitted_since(log, log->admitted[log->count - 1] - window) <= log->limit);
+	for (int i = 0; i < log->count; i++)
+	{
+		TimestampTz from = log->admitted[i];
+
+		if (from <= newest &&from >= newest -window)
+			require(admitted_between(log, from, from + window) <= log->limit);
+	}
 }
 
 static void
@@ -60,12 +75,12 @@ check_wait(const Rate *rate, const Log *log, TimestampTz at)
 
 /* How much more than the last window may count against a request. */
 static void
-check_is_close(const Rate *rate, const Log *log, TimestampTz at, bool admits)
+check_is_close(const Rate *rate, const Log *log, TimestampTz at)
 {
 	TimestampTz window = log->window_seconds * USECS_PER_SEC;
 	TimestampTz longest = window + window / RATE_SUB_BUCKETS;
 
-	if (!admits)
+	if (!rate_admits(rate, log->window_seconds, log->limit, at))
 		require(admitted_since(log, at - longest + 1) >= log->limit);
 	if (admitted_since(log, at - window) > 0)
 		require(!rate_is_idle(rate, log->window_seconds, at));
@@ -73,35 +88,57 @@ check_is_close(const Rate *rate, const Log *log, TimestampTz at, bool admits)
 		require(rate_is_idle(rate, log->window_seconds, at));
 }
 
+/* Asks, and charges what is admitted; time is what is noted of it. */
+static void
+request(Rate *rate, Log *log, TimestampTz time, TimestampTz clock)
+{
+	if (!rate_admits(rate, log->window_seconds, log->limit, clock))
+		return;
+	rate_charge(rate, log->window_seconds, clock);
+	log->admitted[log->count++] = time;
+	check_no_window_exceeds(log, time);
+}
+
 /*
- * time is what really passes; the clock goes with it, or is set back, and then the
- * rate may be as much stricter.
+ * What comes next: a request in order; one that comes late; or the clock is set back,
+ * while time goes on.
  */
 static void
 run(const uint8 *data, size_t size, Log *log, TimestampTz time)
 {
 	Rate		rate = {0};
 	TimestampTz set_back = 0;
+	bool		in_order = true;
 
-	for (size_t i = 0; i + 2 <= size && i < 2 * MAX_REQUESTS; i += 2)
+	for (size_t i = 0; i + 2 <= size && log->count < MAX_REQUESTS; i += 2)
 	{
 		/* From nothing to two windows, more often a short while. */
 		TimestampTz gap = log->window_seconds * (USECS_PER_SEC / 256) * data[i] *
 		(data[i + 1] & 0x3f) / 32;
-		bool		admits;
+		TimestampTz clock;
 
+		if ((data[i + 1] & 0xc0) == 0x80)
+		{
+			in_order = false;
+			request(&rate, log, time - gap, time - gap - set_back);
+			continue;
+		}
 		time += gap;
 		if ((data[i + 1] & 0xc0) == 0xc0)
-			set_back += gap;
-		admits = rate_admits(&rate, log->window_seconds, log->limit, time - set_back);
-		check_wait(&rate, log, time - set_back);
-		if (set_back == 0)
-			check_is_close(&rate, log, time, admits);
-		if (!admits)
-			continue;
-		rate_charge(&rate, log->window_seconds, time - set_back);
-		log->admitted[log->count++] = time;
-		check_no_window_exceeds(log);
+		{
+			in_order = false;
+			set_back += 2 * gap;
+		}
+		clock = time - set_back;
+		if (rate_is_late(&rate, log->window_seconds, clock))
+		{
+			require(!rate_admits(&rate, log->window_seconds, log->limit, clock));
+			rate_set_back(&rate, log->window_seconds, clock);
+		}
+		check_wait(&rate, log, clock);
+		if (in_order)
+			check_is_close(&rate, log, time);
+		request(&rate, log, time, clock);
 	}
 }
 
