@@ -77,7 +77,7 @@ policy_enforce(Jsonb *job, const char *invalid, const char *source,
 	enforced->at = GetCurrentTimestamp();
 	if (satisfied != NULL)
 		((JobSatisfied *) satisfied)->policy = active.policy;
-	policy_decide_active(&active, &read, enforced->at, satisfied, &enforced->verdict);
+	policy_decide_active(&active, &read, enforced->at, satisfied, NULL, &enforced->verdict);
 	enforced->source = source;
 	enforced->job = job;
 	enforced->policy = active.policy;

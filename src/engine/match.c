@@ -195,7 +195,7 @@ rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyRates *r
 	if (rule->velocity == NULL || standing == POLICY_APPLIES_NOT || budget->exhausted)
 		return standing;
 	if (rates != NULL)
-		state = rates->ask(rates, rule, job, wait);
+		state = rates->ask(rates, rule, job, at, wait);
 	if (state == POLICY_RATE_EXCEEDED)
 		return standing;
 	*wait = 0;

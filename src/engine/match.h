@@ -56,7 +56,7 @@ typedef enum PolicyRateState
 typedef struct PolicyRates
 {
 	PolicyRateState (*ask) (struct PolicyRates *rates, const CompiledRule *rule,
-							const Job *job, int *wait);
+							const Job *job, TimestampTz at, int *wait);
 } PolicyRates;
 
 /*

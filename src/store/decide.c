@@ -7,13 +7,15 @@
 #include "store/decide.h"
 #include "store/settings.h"
 
+PolicyRates *policy_rates_read = NULL;
+
 void
 policy_decide_in_time(const CompiledPolicy *policy, Job *job, TimestampTz at,
-					  PolicySatisfied *satisfied, PolicyVerdict *verdict)
+					  PolicySatisfied *satisfied, PolicyRates *rates, PolicyVerdict *verdict)
 {
 	PolicyTimeLimit limit;
 
-	if (!policy_decide(policy, job, at, satisfied, NULL, policy_time_limit(&limit), verdict))
+	if (!policy_decide(policy, job, at, satisfied, rates, policy_time_limit(&limit), verdict))
 		policy_verdict_without_rule(POLICY_DENY,
 									psprintf("policy unavailable: the job took longer than policy_engine.timeout (%d ms)",
 											 policy_timeout_ms),
@@ -22,7 +24,7 @@ policy_decide_in_time(const CompiledPolicy *policy, Job *job, TimestampTz at,
 
 void
 policy_decide_active(const ActivePolicy *active, Job *job, TimestampTz at,
-					 PolicySatisfied *satisfied, PolicyVerdict *verdict)
+					 PolicySatisfied *satisfied, PolicyRates *rates, PolicyVerdict *verdict)
 {
 	if (job->invalid != NULL && active->unavailable != NULL)
 		policy_verdict_of_invalid(job, verdict);
@@ -34,5 +36,5 @@ policy_decide_active(const ActivePolicy *active, Job *job, TimestampTz at,
 	else if (active->policy == NULL)
 		policy_verdict_without_rule(POLICY_DENY, "no active policy", verdict);
 	else
-		policy_decide_in_time(active->policy, job, at, satisfied, verdict);
+		policy_decide_in_time(active->policy, job, at, satisfied, rates, verdict);
 }

@@ -122,7 +122,7 @@ evaluate_active(FunctionCallInfo fcinfo, bool has_time, TimestampTz at)
 	if (has_time)
 	{
 		policy_active(&state->look, &active);
-		policy_decide_active(&active, &job, at, NULL, &verdict);
+		policy_decide_active(&active, &job, at, NULL, policy_rates_read, &verdict);
 	}
 	else
 		policy_verdict_without_rule(POLICY_DENY, "policy unavailable: the time is NULL",
@@ -293,14 +293,14 @@ policy_simulate(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 	{
 		policy_active(NULL, &active);
-		policy_decide_active(&active, &job, at, NULL, &verdict);
+		policy_decide_active(&active, &job, at, NULL, policy_rates_read, &verdict);
 		PG_RETURN_JSONB_P(simulate_response(&verdict));
 	}
 
 	policy = policy_snapshot_pin(PG_GETARG_TEXT_PP(1));
 	PG_TRY();
 	{
-		policy_decide_in_time(policy, &job, at, NULL, &verdict);
+		policy_decide_in_time(policy, &job, at, NULL, policy_rates_read, &verdict);
 		response = simulate_response(&verdict);
 	}
 	PG_FINALLY();
