@@ -290,6 +290,12 @@ $$;
 COMMENT ON FUNCTION policy.first_decision_since(timestamptz) IS
 	'The id from which on decisions were made at that time or later, but for what long transactions wrote meanwhile.';
 
+CREATE FUNCTION policy.velocity_problem() RETURNS text
+	LANGUAGE c STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'policy_velocity_problem';
+COMMENT ON FUNCTION policy.velocity_problem() IS
+	'What keeps the counters of velocities from counting, or did in the last hour; NULL where nothing does.';
+
 CREATE FUNCTION policy_status(
 	OUT snapshot text, OUT release_id bigint, OUT since timestamptz, OUT fail_mode text,
 	OUT ready bigint, OUT awaiting_approval bigint, OUT throttled bigint, OUT running bigint,
@@ -307,6 +313,7 @@ CREATE FUNCTION policy_status(
 				THEN 'policy_engine.fail_mode is open: while the policy cannot be read, jobs are allowed' END,
 			CASE WHEN l.late
 				THEN 'maintenance is late: approvals or attempts are ten minutes past their time; call policy_maintain() from a scheduler' END,
+			'velocities cannot be counted, and hold back what they should let pass: ' || policy.velocity_problem(),
 			(SELECT format('duties are held by roles that are gone: %s; delete their rows of policy.held_duties',
 					string_agg(DISTINCT u.role::text, ', '))
 				FROM policy.held_duties u

@@ -53,4 +53,28 @@
 	ExecInsertIndexTuples(relinfo, slot, estate, false, false, NULL, NIL)
 #endif
 
+/*
+ * A block of shared memory with a name, for who needs no preloading: its init function
+ * is called once, under a lock.  Before 17 it comes out of what the server has left.
+ */
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#define policy_shared_block(name, size, init, found) GetNamedDSMSegment(name, size, init, found)
+#else
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+static inline void *
+policy_shared_block(const char *name, Size size, void (*init) (void *), bool *found)
+{
+	void	   *block;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	block = ShmemInitStruct(name, size, found);
+	if (!*found)
+		init(block);
+	LWLockRelease(AddinShmemInitLock);
+	return block;
+}
+#endif
+
 #endif							/* POLICY_COMPAT_H */

@@ -64,9 +64,10 @@ fact(const JobString *value)
 
 void
 policy_enforce(Jsonb *job, const char *invalid, const char *source,
-			   PolicySatisfied *satisfied, PolicyEnforced *enforced)
+			   PolicySatisfied *satisfied, PolicyAttempt *attempt, PolicyEnforced *enforced)
 {
 	ActivePolicy active;
+	PolicyAttempt alone;
 	Job			read;
 
 	memset(enforced, 0, sizeof(PolicyEnforced));
@@ -77,7 +78,11 @@ policy_enforce(Jsonb *job, const char *invalid, const char *source,
 	enforced->at = GetCurrentTimestamp();
 	if (satisfied != NULL)
 		((JobSatisfied *) satisfied)->policy = active.policy;
-	policy_decide_active(&active, &read, enforced->at, satisfied, NULL, &enforced->verdict);
+	if (attempt == NULL)
+		policy_attempt_init(attempt = &alone, NULL);
+	attempt->policy = active.policy;
+	policy_decide_active(&active, &read, enforced->at, satisfied, &attempt->base,
+						 &enforced->verdict);
 	enforced->source = source;
 	enforced->job = job;
 	enforced->policy = active.policy;

@@ -7,6 +7,7 @@
 
 #include "dispatch/approvals.h"
 #include "dispatch/job_row.h"
+#include "dispatch/velocity.h"
 #include "language/document.h"
 #include "store/decide.h"
 
@@ -32,11 +33,13 @@ typedef struct PolicyEnforced
 
 /*
  * Decides a job now, under the policy in force; satisfied may be NULL.  invalid:
- * why the caller knows it to be no job, or NULL.  Everything is in the current
+ * why the caller knows it to be no job, or NULL.  attempt: what asks and charges the
+ * velocities; NULL: one that begins and ends here.  Everything is in the current
  * memory context or belongs to the policy.  Takes no decision_id.
  */
 extern void policy_enforce(Jsonb *job, const char *invalid, const char *source,
-						   PolicySatisfied *satisfied, PolicyEnforced *enforced);
+						   PolicySatisfied *satisfied, PolicyAttempt *attempt,
+						   PolicyEnforced *enforced);
 
 /*
  * The next decision's id.  Its transaction has an id of its own before: see

@@ -17,6 +17,7 @@
 #include "dispatch/owner_query.h"
 #include "dispatch/settle.h"
 #include "dispatch/transitions.h"
+#include "dispatch/velocity.h"
 #include "dispatch/verb.h"
 #include "engine/glob.h"
 #include "engine/verdict_sql.h"
@@ -40,6 +41,7 @@ void
 policy_dispatch_init(void)
 {
 	policy_verb_init();
+	policy_velocity_init();
 }
 
 /* policy.normalized(value text) */

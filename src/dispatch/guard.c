@@ -9,12 +9,15 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "commands/trigger.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "dispatch/dispatch.h"
@@ -161,6 +164,16 @@ tell_submission(PolicySubmission *submission, const JobRow *row, Jsonb *job)
 	MemoryContextSwitchTo(caller);
 }
 
+/* The attempt of a new row; what the one before it was told is forgotten. */
+static PolicyAttempt *
+begin_attempt(GuardStatement *statement)
+{
+	policy_attempt_end(&statement->attempt);
+	policy_attempt_init(&statement->attempt, NULL);
+	statement->attempt.context = statement->context;
+	return &statement->attempt;
+}
+
 static void
 decide_insert(GuardStatement *statement, JobRow *row)
 {
@@ -173,9 +186,10 @@ decide_insert(GuardStatement *statement, JobRow *row)
 
 	if (is_given)
 		invalid = submission->invalid;
-	policy_enforce(job, invalid, "submit", NULL, &enforced);
+	policy_enforce(job, invalid, "submit", NULL, begin_attempt(statement), &enforced);
 	enforced.decision_id = policy_next_decision_id();
 	set_submitted(row, caller, enforced.at);
+	statement->attempt_job_id = DatumGetInt64(row->values[JOB_ID]);
 	set_decision(row, &enforced);
 	if (submission != NULL)
 		tell_submission(submission, row, job);
@@ -299,6 +313,43 @@ check_may_change(Relation relation, const PolicyCaller *caller, const JobRow *ol
 			 errhint("Who submitted it may change it, or somebody with the duty operate.")));
 }
 
+static bool
+job_is_stored(int64 job_id)
+{
+	Relation	relation = policy_table_open("jobs");
+	Relation	index = policy_primary_key_open(relation);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, JOB_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job_id));
+	scan = systable_beginscan_ordered(relation, index, SnapshotSelf, 1, &key);
+	found = HeapTupleIsValid(systable_getnext_ordered(scan, ForwardScanDirection));
+	systable_endscan_ordered(scan);
+	policy_table_close(relation, index);
+	return found;
+}
+
+/*
+ * The attempt that goes on where ON CONFLICT makes an update of a row that was to be
+ * inserted: it was charged for the same job.  NULL where there is none: a row that was
+ * inserted has had its attempt.
+ */
+static PolicyAttempt *
+conflicting_attempt(GuardStatement *statement, Jsonb *job)
+{
+	const Decided *last;
+
+	if (statement->attempt.nanswers == 0 || statement->ndecided == 0)
+		return NULL;
+	last = &statement->decided[statement->ndecided - 1];
+	if (last->job == NULL || VARSIZE(last->job) != VARSIZE(job) ||
+		memcmp(last->job, job, VARSIZE(job)) != 0 ||
+		job_is_stored(statement->attempt_job_id))
+		return NULL;
+	return &statement->attempt;
+}
+
 static void
 decide_update(GuardStatement *statement, const JobRow *old, JobRow *new)
 {
@@ -311,7 +362,9 @@ decide_update(GuardStatement *statement, const JobRow *old, JobRow *new)
 						  GetCurrentTimestamp(),
 						  policy_attempts_allowed_by(DatumGetJsonbP(old->values[JOB_CONSTRAINTS])),
 						  false);
-	policy_enforce(job, invalid, "update", &satisfied.base, &enforced);
+	policy_enforce(job, invalid, "update", &satisfied.base, conflicting_attempt(statement, job),
+				   &enforced);
+	policy_attempt_end(&statement->attempt);
 	enforced.decision_id = policy_next_decision_id();
 	set_decision(new, &enforced);
 	check_transition(TextDatumGetCString(old->values[JOB_STATE]),

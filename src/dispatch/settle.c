@@ -33,15 +33,16 @@ enum
 	PRIOR_DECISION,
 	PRIOR_MATCHED,
 	PRIOR_CONSTRAINTS,
-	PRIOR_SNAPSHOT
+	PRIOR_SNAPSHOT,
+	PRIOR_MONITORED
 };
 
 static OwnerQuery prior_query = {
-	.text = "SELECT u.n, d.decision, d.matched_rules, d.constraints, d.snapshot "
+	.text = "SELECT u.n, d.decision, d.matched_rules, d.constraints, d.snapshot, d.monitored_rules "
 	"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
 	"WITH ORDINALITY AS u(decision_id, decided_at, n) "
 	"CROSS JOIN LATERAL (SELECT e.decision::pg_catalog.text AS decision, e.matched_rules, "
-	"e.constraints, e.snapshot FROM policy.decisions e "
+	"e.constraints, e.snapshot, e.monitored_rules FROM policy.decisions e "
 	"WHERE e.decision_id OPERATOR(pg_catalog.=) u.decision_id "
 	"AND e.decided_at OPERATOR(pg_catalog.=) u.decided_at LIMIT 1) d",
 	.nargs = 2, .types = {INT8ARRAYOID, TIMESTAMPTZARRAYOID}
@@ -64,10 +65,13 @@ read_prior(Candidate *candidate, HeapTuple tuple, TupleDesc tupdesc)
 	bool		isnull;
 	Datum		snapshot = SPI_getbinval(tuple, tupdesc, PRIOR_SNAPSHOT, &isnull);
 
-	candidate->prior_snapshot = isnull ? NULL : TextDatumGetCString(snapshot);
+	candidate->prior.snapshot = isnull ? NULL : TextDatumGetCString(snapshot);
 	candidate->prior_decision = SPI_getvalue(tuple, tupdesc, PRIOR_DECISION);
-	candidate->prior_matched =
+	candidate->prior.matched =
 		DatumGetArrayTypePCopy(SPI_getbinval(tuple, tupdesc, PRIOR_MATCHED, &isnull));
+	candidate->prior.monitored =
+		DatumGetArrayTypePCopy(SPI_getbinval(tuple, tupdesc, PRIOR_MONITORED, &isnull));
+	candidate->prior.at = DatumGetTimestampTz(candidate->row.values[JOB_DECIDED_AT]);
 	candidate->prior_constraints =
 		DatumGetJsonbPCopy(SPI_getbinval(tuple, tupdesc, PRIOR_CONSTRAINTS, &isnull));
 	candidate->has_prior = true;
@@ -167,15 +171,31 @@ bounded_constraints(const Candidate *candidate)
 	return merged != NULL ? constraint_to_jsonb(merged) : candidate->now.verdict.constraints;
 }
 
+/* Whether its last decision was made in the attempt that goes on now. */
+static bool
+goes_on(const Candidate *candidate, const char *source)
+{
+	const JobRow *row = &candidate->row;
+
+	if (!candidate->has_prior || strcmp(source, "redecide") == 0)
+		return false;
+	return row->nulls[JOB_CLAIMED_AT] ||
+		candidate->prior.at > DatumGetTimestampTz(row->values[JOB_CLAIMED_AT]);
+}
+
 void
 policy_candidate_decide(Candidate *candidate, const char *source)
 {
+	PolicyAttempt attempt;
 	TimestampTz at = GetCurrentTimestamp();
 	Jsonb	   *constraints = DatumGetJsonbP(candidate->row.values[JOB_CONSTRAINTS]);
 	bool		pushed = false;
 
 	policy_satisfied_init(&candidate->satisfied, candidate->job, candidate->key, at,
 						  policy_attempts_allowed_by(constraints), is_due(candidate, at));
+	candidate->prior.is_due = candidate->satisfied.is_due;
+	policy_attempt_init(&attempt, goes_on(candidate, source) ? &candidate->prior : NULL);
+	attempt.reads_only = policy_is_peeking();
 	/* What has committed while the row's lock was waited for counts. */
 	if (!IsolationUsesXactSnapshot() && !policy_is_peeking())
 	{
@@ -183,7 +203,7 @@ policy_candidate_decide(Candidate *candidate, const char *source)
 		pushed = true;
 	}
 	policy_enforce(candidate->job, candidate->invalid, source, &candidate->satisfied.base,
-				   &candidate->now);
+				   &attempt, &candidate->now);
 	if (pushed)
 		PopActiveSnapshot();
 	candidate->constraints = candidate->now.verdict.decision == POLICY_DENY ?
@@ -227,13 +247,13 @@ policy_candidate_changed(const Candidate *candidate, bool with_snapshot)
 
 	if (!candidate->has_prior ||
 		strcmp(candidate->prior_decision, policy_decision_labels[now->verdict.decision]) != 0 ||
-		!same_rules(candidate->prior_matched, &now->verdict) ||
+		!same_rules(candidate->prior.matched, &now->verdict) ||
 		!same_jsonb(candidate->prior_constraints, candidate->constraints))
 		return true;
 	if (!with_snapshot)
 		return false;
-	return snapshot == NULL || candidate->prior_snapshot == NULL ?
-		snapshot != candidate->prior_snapshot : strcmp(snapshot, candidate->prior_snapshot) != 0;
+	return snapshot == NULL || candidate->prior.snapshot == NULL ?
+		snapshot != candidate->prior.snapshot : strcmp(snapshot, candidate->prior.snapshot) != 0;
 }
 
 void

@@ -25,9 +25,8 @@ typedef struct Candidate
 	const char *invalid;
 	bool		has_prior;		/* its last decision is in evidence: */
 	char	   *prior_decision;
-	ArrayType  *prior_matched;
+	PriorDecision prior;
 	Jsonb	   *prior_constraints;
-	char	   *prior_snapshot; /* or NULL */
 	JobSatisfied satisfied;
 	PolicyEnforced now;
 	Jsonb	   *constraints;	/* what it may run with */

@@ -53,6 +53,8 @@ typedef struct GuardStatement
 	List	   *pinned;			/* policies that verdicts point into */
 	text	   *snapshot;		/* the last one's, shared */
 	Size		kept;			/* bytes of the jobs that are kept */
+	PolicyAttempt attempt;		/* of the last row that was submitted */
+	int64		attempt_job_id;
 	RowBatch   *evidence;
 	RowBatch   *approvals;
 } GuardStatement;

@@ -148,9 +148,10 @@ excepted(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budge
 	return result;
 }
 
-/* How sure it is that a rule applies, but for its velocity. */
+/* How sure it is that a rule applies, but for its velocity; proven as for match_holds(). */
 static PolicyStanding
-standing_without_rate(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budget)
+standing_without_rate(const CompiledRule *rule, int proven, Job *job, TimestampTz at,
+					  PolicyBudget *budget)
 {
 	bool		restricts = rule->decision >= POLICY_THROTTLE;
 	PolicyTruth holds;
@@ -158,7 +159,7 @@ standing_without_rate(const CompiledRule *rule, Job *job, TimestampTz at, Policy
 
 	if (at < rule->not_before || at >= rule->expires_at)
 		return POLICY_APPLIES_NOT;
-	holds = match_holds(&rule->match, rule->proven, job, budget);
+	holds = match_holds(&rule->match, proven, job, budget);
 	if (holds == POLICY_FALSE)
 		return POLICY_APPLIES_NOT;
 	exception = excepted(rule, job, at, budget);
@@ -177,7 +178,7 @@ standing_without_rate(const CompiledRule *rule, Job *job, TimestampTz at, Policy
 PolicyTruth
 policy_rule_asks_rate(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budget)
 {
-	PolicyStanding standing = standing_without_rate(rule, job, at, budget);
+	PolicyStanding standing = standing_without_rate(rule, -1, job, at, budget);
 
 	if (standing == POLICY_APPLIES)
 		return POLICY_TRUE;
@@ -189,7 +190,7 @@ static PolicyStanding
 rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyRates *rates,
 			  PolicyBudget *budget, int *wait)
 {
-	PolicyStanding standing = standing_without_rate(rule, job, at, budget);
+	PolicyStanding standing = standing_without_rate(rule, rule->proven, job, at, budget);
 	PolicyRateState state = POLICY_RATE_UNKNOWN;
 
 	if (rule->velocity == NULL || standing == POLICY_APPLIES_NOT || budget->exhausted)
@@ -277,7 +278,7 @@ policy_match_open(const CompiledPolicy *policy, const FoundRules *met, Job *job,
 
 		if (!policy_budget_spend(budget, 1))
 			return;
-		standing = standing_without_rate(rule, job, at, budget);
+		standing = standing_without_rate(rule, rule->proven, job, at, budget);
 		if (standing != POLICY_APPLIES_NOT)
 			add_rule(open, rule, policy->briefs[found[i]], standing, 0);
 	}

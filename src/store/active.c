@@ -400,24 +400,32 @@ rule_throttles(const CompiledPolicy *policy, const char *rule_id)
 	return false;
 }
 
-bool
-policy_snapshot_throttles(const char *name, const CompiledPolicy *policy, const char *rule_id)
+CompiledPolicy *
+policy_snapshot_pin_readable(const char *name, const CompiledPolicy *policy)
 {
 	SnapshotRow row;
 	CompiledPolicy *stored = NULL;
 	uint8		digest[POLICY_DIGEST_LENGTH];
 	char	   *cause = NULL;
-	bool		throttles = false;
 
 	snapshot_open(cstring_to_text(name), statement_snapshot(), &row);
-	if (HeapTupleIsValid(row.tuple) && snapshot_digest(&row, digest) &&
+	if (policy != NULL && HeapTupleIsValid(row.tuple) && snapshot_digest(&row, digest) &&
 		memcmp(digest, policy->digest, POLICY_DIGEST_LENGTH) == 0)
-		throttles = rule_throttles(policy, rule_id);
+		stored = policy_cache_pin_again(unconstify(CompiledPolicy *, policy));
 	else if (HeapTupleIsValid(row.tuple))
 		stored = pin_row(&row, &cause);
 	snapshot_close(&row);
+	return stored;
+}
+
+bool
+policy_snapshot_throttles(const char *name, const CompiledPolicy *policy, const char *rule_id)
+{
+	CompiledPolicy *stored = policy_snapshot_pin_readable(name, policy);
+	bool		throttles;
+
 	if (stored == NULL)
-		return throttles;
+		return false;
 	throttles = rule_throttles(stored, rule_id);
 	policy_cache_unpin(stored);
 	return throttles;

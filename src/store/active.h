@@ -62,6 +62,12 @@ extern void policy_active(PolicyLook *site, ActivePolicy *active);
 extern CompiledPolicy *policy_snapshot_pin(text *name);
 
 /*
+ * The same, NULL where there is none or it cannot be read.  policy is the one in force,
+ * which it may be, or NULL.
+ */
+extern CompiledPolicy *policy_snapshot_pin_readable(const char *name, const CompiledPolicy *policy);
+
+/*
  * Whether a rule of a stored snapshot throttles; policy is the one in force, which
  * it may be.  False where there is no such snapshot or rule, or it cannot be read.
  */

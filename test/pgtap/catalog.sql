@@ -59,6 +59,7 @@ INSERT INTO expected VALUES
 	('policy.release(text,text,text,text)', 'policy.releases', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.require_snapshot(text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.fail_mode()', 'text', 's', 's', false, false, NULL),
+	('policy.velocity_problem()', 'text', 's', 's', false, false, NULL),
 	('policy.tenant_key(text,jsonb)', 'text', 'i', 's', false, false, NULL),
 	('policy.idempotency_hash(text,jsonb,text)', 'bytea', 'i', 's', false, false, NULL),
 	('policy.transitions()', 'SETOF record', 'i', 's', false, false, NULL),
