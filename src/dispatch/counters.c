@@ -81,7 +81,7 @@ PG_FUNCTION_INFO_V1(policy_velocity_problem);
 
 static CounterBlock *block = NULL;
 static CounterTable *table = NULL;
-static dsa_area *area = NULL;
+static dsa_area * area = NULL;
 
 /* Why they cannot be used; empty while they can. */
 static char problem[256];
@@ -93,7 +93,7 @@ init_block(void *pointer)
 }
 
 static void
-use_segment(dsm_segment *segment)
+use_segment(dsm_segment * segment)
 {
 	LWLockRegisterTranche(block->tranche, "policy_velocity");
 	table = dsm_segment_address(segment);

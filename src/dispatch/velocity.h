@@ -33,7 +33,8 @@ typedef struct PolicyAttempt
 	PolicyRates base;
 	bool		reads_only;		/* nothing is charged */
 	const PriorDecision *prior; /* NULL: the attempt begins now */
-	const CompiledPolicy *policy;	/* the one in force; policy_enforce() sets it */
+	const CompiledPolicy *policy;	/* the one in force; policy_enforce() sets
+									 * it */
 	MemoryContext context;		/* of what it was told */
 	struct VelocityAnswer *answers;
 	int			nanswers;
