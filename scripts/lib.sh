@@ -40,6 +40,9 @@ export PG_CONFIG
 # The private directory; everything below is in it and goes with it.
 private=
 
+# More lines for its server's postgresql.conf.
+server_settings=
+
 # The process group of the runner at work.
 runner=
 
@@ -183,6 +186,7 @@ start_server()
 		max_connections = 50
 		max_worker_processes = 16
 		max_prepared_transactions = 10
+		$server_settings
 	CONF
 	as_server_user "$bindir/pg_ctl" -D "$private/data" -l "$private/server.log" -w start >/dev/null || {
 		cat "$private/server.log" >&2

@@ -164,17 +164,16 @@ $$;
 COMMENT ON FUNCTION policy_stage(text, policy_document, text) IS
 	'Stores a policy as an immutable snapshot under a name and returns its row. Raises PE001 for a document that is too large or names an approver that is no role, PE003 for a name that is taken.';
 
-CREATE FUNCTION policy.release(action text, snapshot text, note text, override_reason text)
+CREATE FUNCTION policy.release(action text, snapshot text, note text, seen bigint, override_reason text,
+		simulation_id bigint, loosened bigint)
 	RETURNS policy.releases
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
-	seen bigint;
 	active policy.active;
 	made policy.releases;
 BEGIN
-	SELECT max(r.release_id) INTO seen FROM policy.releases r;
 	-- Before an id is taken: ids are in the order of commits.
 	LOCK TABLE policy.releases IN SHARE ROW EXCLUSIVE MODE;
 	SELECT a.* INTO active FROM policy.active a;
@@ -183,9 +182,10 @@ BEGIN
 	END IF;
 	INSERT INTO policy.releases AS r
 		(release_id, action, snapshot, previous_snapshot, note, released_by, released_at,
-		 override_reason)
+		 override_reason, simulation_id, loosened)
 		VALUES (coalesce(seen, 0) + 1, release.action, release.snapshot, active.snapshot,
-				release.note, session_user, clock_timestamp(), release.override_reason)
+				release.note, session_user, clock_timestamp(), release.override_reason,
+				release.simulation_id, release.loosened)
 		RETURNING r.* INTO made;
 	RETURN made;
 EXCEPTION WHEN unique_violation THEN
@@ -197,8 +197,8 @@ EXCEPTION WHEN unique_violation THEN
 		HINT = 'SELECT * FROM policy_status() shows what is active now; then decide again.';
 END
 $$;
-COMMENT ON FUNCTION policy.release(text, text, text, text) IS
-	'Makes the next release, after policy_publish and policy_rollback have checked what is theirs to check. Raises PE016 where another was committed meanwhile.';
+COMMENT ON FUNCTION policy.release(text, text, text, bigint, text, bigint, bigint) IS
+	'Makes the next release, after policy_publish and policy_rollback have checked what is theirs to check, with the release that was active then (seen). Raises PE016 where another was committed meanwhile.';
 
 CREATE FUNCTION policy.require_snapshot(snapshot text) RETURNS void
 	LANGUAGE plpgsql
@@ -227,7 +227,12 @@ CREATE FUNCTION policy_publish(snapshot text, note text, override_reason text DE
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS $$
+DECLARE
+	active policy.active;
+	passed record;
+	made policy.releases;
 BEGIN
+	SELECT a.* INTO active FROM policy.active a;
 	PERFORM policy.require_snapshot(policy_publish.snapshot);
 	IF policy_publish.override_reason IS NOT NULL AND NOT policy.has_owner_rights()
 		AND NOT policy.holds_duty((policy.caller()).name, 'override') THEN
@@ -237,19 +242,29 @@ BEGIN
 			DETAIL = 'Nothing was released.',
 			HINT = 'Publish without override_reason, or have somebody publish who holds the duty.';
 	END IF;
-	RETURN policy.release('publish', policy_publish.snapshot, policy_publish.note,
-						  policy_publish.override_reason);
+	IF policy_publish.override_reason IS NOT NULL THEN
+		made := policy.release('publish', policy_publish.snapshot, policy_publish.note, active.release_id,
+							   policy_publish.override_reason, NULL, NULL);
+		PERFORM policy.record_override(made);
+		RETURN made;
+	END IF;
+	SELECT g.simulation_id, g.loosened INTO passed FROM policy.pass_gate(policy_publish.snapshot, active) g;
+	RETURN policy.release('publish', policy_publish.snapshot, policy_publish.note, active.release_id,
+						  NULL, passed.simulation_id, passed.loosened);
 END
 $$;
 COMMENT ON FUNCTION policy_publish(text, text, text) IS
-	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Raises PE002 for an unknown snapshot, 42501 for an override without the duty, PE016 where somebody else released meanwhile.';
+	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Refuses unless a simulation against what is active now is within the gate, or its flips were acknowledged; an override, which is recorded, passes all the same. Raises PE002 for an unknown snapshot, PE004 where it was not replayed, PE005 for a stale simulation, PE006 outside the gate, 42501 for an override without the duty, PE016 where somebody else released meanwhile.';
 
 CREATE FUNCTION policy_rollback(target_snapshot text, note text)
 	RETURNS policy.releases
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS $$
+DECLARE
+	active policy.active;
 BEGIN
+	SELECT a.* INTO active FROM policy.active a;
 	PERFORM policy.require_snapshot(target_snapshot);
 	IF NOT EXISTS (SELECT FROM policy.releases r WHERE r.snapshot = target_snapshot) THEN
 		RAISE EXCEPTION USING
@@ -258,7 +273,8 @@ BEGIN
 			DETAIL = 'A rollback goes to a snapshot that has been in force before.',
 			HINT = format('SELECT policy_publish(%L, ''why'') releases it for the first time.', target_snapshot);
 	END IF;
-	RETURN policy.release('rollback', target_snapshot, policy_rollback.note, NULL);
+	RETURN policy.release('rollback', target_snapshot, policy_rollback.note, active.release_id, NULL, NULL,
+						  policy.rollback_loosens(target_snapshot, active.snapshot));
 END
 $$;
 COMMENT ON FUNCTION policy_rollback(text, text) IS

@@ -157,3 +157,307 @@ COMMENT ON TRIGGER refuse_truncate ON policy.simulation_flips IS 'Append-only: r
 SELECT pg_catalog.pg_extension_config_dump('policy.simulation_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('policy.simulations', '');
 SELECT pg_catalog.pg_extension_config_dump('policy.simulation_flips', '');
+
+CREATE FUNCTION policy.replay_jobs(simulation_id bigint, candidate text, base text, present timestamptz,
+		query text, since timestamptz, until timestamptz) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'policy_replay_jobs'
+	LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION policy.replay_jobs(bigint, text, text, timestamptz, text, timestamptz, timestamptz) IS
+	'Replays the recorded jobs that a query gives for a window, $1 to $2, and returns the counts of policy.simulations; writes the flips (NULL for the id: it does not). Base NULL: no active policy.';
+
+CREATE FUNCTION policy.begin_simulation(snapshot text, base text, OUT simulation_id bigint,
+		OUT base_snapshot text, OUT base_release_id bigint, OUT started_at timestamptz)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	PERFORM policy.require_snapshot(begin_simulation.snapshot);
+	SELECT a.snapshot, a.release_id INTO base_snapshot, base_release_id FROM policy.active a;
+	IF begin_simulation.base IS NOT NULL THEN
+		PERFORM policy.require_snapshot(begin_simulation.base);
+		IF begin_simulation.base IS DISTINCT FROM base_snapshot THEN
+			base_snapshot := begin_simulation.base;
+			base_release_id := NULL;
+		END IF;
+	END IF;
+	simulation_id := nextval('policy.simulation_id_seq');
+	started_at := clock_timestamp();
+END
+$$;
+COMMENT ON FUNCTION policy.begin_simulation(text, text) IS
+	'What a simulation begins with: its id, its base (NULL: the active snapshot) and the time. Raises PE002 for an unknown snapshot.';
+
+CREATE FUNCTION policy.gate_check(check_name text, passed boolean, value text, bound text, detail text)
+	RETURNS jsonb
+	LANGUAGE sql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT jsonb_build_object('check', check_name, 'passed', passed, 'value', value, 'limit', bound, 'detail', detail)
+$$;
+COMMENT ON FUNCTION policy.gate_check(text, boolean, text, text, text) IS 'One check of policy.simulations.gate.';
+
+CREATE FUNCTION policy.gate_checks(simulation policy.simulations) RETURNS jsonb
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	s policy.simulations := gate_checks.simulation;
+	-- Loads the library, which knows the settings.
+	mode text := policy.fail_mode();
+	min_window interval := current_setting('policy_engine.gate_min_window')::interval;
+	max_unreplayable numeric := current_setting('policy_engine.gate_max_unreplayable')::numeric;
+	max_flips numeric := current_setting('policy_engine.gate_max_flip_ratio')::numeric;
+	max_loosened bigint := current_setting('policy_engine.gate_max_loosened')::bigint;
+	left_out numeric := coalesce((s.jobs - s.replayed)::numeric / nullif(s.jobs, 0), 0);
+	flipped numeric := coalesce(s.flips::numeric / nullif(s.replayed, 0), 0);
+	checks jsonb;
+BEGIN
+	checks := jsonb_build_array(
+		policy.gate_check('source', s.source = 'decisions', s.source, 'decisions',
+			'A query''s jobs are those that somebody has chosen.'),
+		policy.gate_check('window', s.source = 'decisions' AND (s.covers_history
+				OR (s.until >= s.started_at AND s.until - s.since >= min_window)),
+			CASE WHEN s.covers_history THEN 'all history' ELSE (s.until - s.since)::text END, min_window::text,
+			'Up to the present, and so far back, or all that was recorded.'),
+		policy.gate_check('unreplayable', left_out <= max_unreplayable, round(left_out, 6)::text, max_unreplayable::text,
+			format('%s of %s jobs were left out.', s.jobs - s.replayed, s.jobs)),
+		policy.gate_check('flips', flipped <= max_flips, round(flipped, 6)::text, max_flips::text,
+			format('%s of %s jobs are decided otherwise.', s.flips, s.replayed)),
+		policy.gate_check('loosened', s.loosened <= max_loosened, s.loosened::text, max_loosened::text,
+			format('%s jobs are decided more loosely.', s.loosened)));
+	RETURN jsonb_build_object('passed',
+		NOT EXISTS (SELECT FROM jsonb_array_elements(checks) c WHERE NOT (c ->> 'passed')::boolean),
+		'checks', checks);
+END
+$$;
+COMMENT ON FUNCTION policy.gate_checks(policy.simulations) IS
+	'Whether a simulation is within the gate as it is set now: passed, and each check with its value and its limit.';
+
+CREATE FUNCTION policy.keep_simulation(kept policy.simulations, counts jsonb) RETURNS policy.simulations
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	days double precision := (counts ->> 'days')::double precision;
+BEGIN
+	SELECT s.sha256 INTO kept.sha256 FROM policy.snapshots s WHERE s.snapshot = kept.snapshot;
+	kept.run_by := (policy.caller()).name;
+	kept.finished_at := clock_timestamp();
+	kept.jobs := counts -> 'jobs';
+	kept.replayed := counts -> 'replayed';
+	kept.unreplayable := counts -> 'unreplayable';
+	kept.matrix := counts -> 'matrix';
+	kept.matrix_then := counts -> 'matrix_then';
+	kept.loosened := counts -> 'loosened';
+	kept.tightened := counts -> 'tightened';
+	kept.flips := kept.loosened + kept.tightened;
+	kept.newly_approval := counts -> 'newly_approval';
+	kept.rules := counts -> 'rules';
+	IF days > 0 THEN
+		kept.approvals_per_day := round((kept.newly_approval / days)::numeric, 2);
+	END IF;
+	kept.gate := policy.gate_checks(kept);
+	INSERT INTO policy.simulations SELECT kept.*;
+	RETURN kept;
+END
+$$;
+COMMENT ON FUNCTION policy.keep_simulation(policy.simulations, jsonb) IS
+	'Stores a simulation, with the counts that policy.replay_jobs gave.';
+
+CREATE FUNCTION policy.keep_query_simulation(simulation_id bigint, snapshot text, base_snapshot text,
+		started_at timestamptz, query text, counts jsonb) RETURNS policy.simulations
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	kept policy.simulations;
+BEGIN
+	kept.simulation_id := keep_query_simulation.simulation_id;
+	kept.snapshot := keep_query_simulation.snapshot;
+	kept.base_snapshot := keep_query_simulation.base_snapshot;
+	SELECT a.release_id INTO kept.base_release_id FROM policy.active a
+		WHERE a.snapshot = keep_query_simulation.base_snapshot;
+	kept.source := 'query';
+	kept.query := keep_query_simulation.query;
+	kept.covers_history := false;
+	kept.started_at := keep_query_simulation.started_at;
+	RETURN policy.keep_simulation(kept, keep_query_simulation.counts);
+END
+$$;
+COMMENT ON FUNCTION policy.keep_query_simulation(bigint, text, text, timestamptz, text, jsonb) IS
+	'Stores the simulation of policy_replay_query.';
+
+CREATE FUNCTION policy_replay(snapshot text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+		base text DEFAULT NULL) RETURNS policy.simulations
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	kept policy.simulations;
+	oldest timestamptz;
+	counts jsonb;
+BEGIN
+	SELECT b.simulation_id, b.base_snapshot, b.base_release_id, b.started_at
+		INTO kept.simulation_id, kept.base_snapshot, kept.base_release_id, kept.started_at
+		FROM policy.begin_simulation(policy_replay.snapshot, policy_replay.base) b;
+	kept.snapshot := policy_replay.snapshot;
+	kept.source := 'decisions';
+	SELECT min(d.decided_at) INTO oldest FROM policy.decisions d WHERE d.source IN ('submit', 'update');
+	kept.since := coalesce(policy_replay.since, oldest, kept.started_at);
+	kept.until := coalesce(policy_replay.until, kept.started_at);
+	IF kept.since > kept.until THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'a window ends before it begins',
+			DETAIL = format('From %s to %s.', kept.since, kept.until),
+			HINT = 'SELECT * FROM policy_replay(''v1'', now() - interval ''30 days'').';
+	END IF;
+	kept.covers_history := kept.until >= kept.started_at AND kept.since <= coalesce(oldest, kept.since);
+	counts := policy.replay_jobs(kept.simulation_id, kept.snapshot, kept.base_snapshot, kept.started_at,
+		'SELECT d.job, d.decided_at, d.decision_id, d.job_table, d.job_key, d.decision, d.snapshot, '
+		'd.snapshot IS NULL AND d.reason LIKE ''policy unavailable: %'' '
+		'FROM policy.decisions d WHERE d.source IN (''submit'', ''update'') '
+		'AND d.decided_at >= $1 AND d.decided_at < $2', kept.since, kept.until);
+	RETURN policy.keep_simulation(kept, counts);
+END
+$$;
+COMMENT ON FUNCTION policy_replay(text, timestamptz, timestamptz, text) IS
+	'Evaluates a staged snapshot over the jobs that were recorded from since (NULL: all) until until (NULL: now), and compares it with what another says now (base; NULL: the active one). Stores and returns the simulation; its flips are in policy.simulation_flips. Raises PE002 for an unknown snapshot, invalid_parameter_value for a window that ends before it begins.';
+
+CREATE FUNCTION policy_replay_query(snapshot text, query text) RETURNS policy.simulations
+	AS 'MODULE_PATHNAME', 'policy_replay_query'
+	LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION policy_replay_query(text, text) IS
+	'Evaluates a staged snapshot over the jobs that a query gives: a column of jsonb, and maybe one of timestamptz, the job''s own time (without: the present). The query runs as who calls, read-only. Compares with the active snapshot, stores and returns the simulation, which the gate does not take. Raises PE002 for an unknown snapshot, datatype_mismatch for other columns, and what the query raises.';
+
+CREATE FUNCTION policy_acknowledge(simulation_id bigint, note text) RETURNS policy.simulations
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	kept policy.simulations;
+	author text;
+	who record := policy.caller();
+BEGIN
+	SELECT s.* INTO kept FROM policy.simulations s
+		WHERE s.simulation_id = policy_acknowledge.simulation_id FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'no_data_found',
+			MESSAGE = format('there is no simulation %s', coalesce(policy_acknowledge.simulation_id::text, 'NULL')),
+			HINT = 'SELECT simulation_id, snapshot, flips FROM policy.simulations lists them.';
+	END IF;
+	SELECT s.staged_by INTO author FROM policy.snapshots s WHERE s.snapshot = kept.snapshot;
+	IF author IN (who.name, who.via) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('snapshot "%s" was staged by you', kept.snapshot),
+			DETAIL = 'Its flips are for somebody else to accept.',
+			HINT = format('Somebody else with the duty release runs: SELECT policy_acknowledge(%s, ''why'').', kept.simulation_id);
+	END IF;
+	IF kept.acknowledged_by IS NOT NULL THEN
+		RETURN kept;
+	END IF;
+	UPDATE policy.simulations s
+		SET acknowledged_by = who.name, acknowledged_at = clock_timestamp(), acknowledge_note = policy_acknowledge.note
+		WHERE s.simulation_id = kept.simulation_id
+		RETURNING s.* INTO kept;
+	RETURN kept;
+END
+$$;
+COMMENT ON FUNCTION policy_acknowledge(bigint, text) IS
+	'Accepts exactly the flips of a simulation, by somebody who did not stage its snapshot; returns it. Once acknowledged it stays so. Raises no_data_found for an unknown simulation, insufficient_privilege for who staged the snapshot.';
+
+-- What may pass: its own tests, and a simulation against what is active now.
+CREATE FUNCTION policy.pass_gate(snapshot text, active policy.active, OUT simulation_id bigint, OUT loosened bigint)
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	mode text := policy.fail_mode();
+	newest policy.simulations;
+	gate jsonb;
+	failing text;
+	replay text := format('SELECT * FROM policy_replay(%L)', pass_gate.snapshot);
+BEGIN
+	IF NOT current_setting('policy_engine.require_simulation')::boolean
+		OR NOT EXISTS (SELECT FROM policy.decisions d WHERE d.source IN ('submit', 'update')) THEN
+		RETURN;
+	END IF;
+	SELECT s.* INTO newest FROM policy.simulations s
+		WHERE s.snapshot = pass_gate.snapshot AND s.source = 'decisions'
+		ORDER BY (s.base_snapshot IS NOT DISTINCT FROM active.snapshot) DESC, s.simulation_id DESC LIMIT 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE004',
+			MESSAGE = format('snapshot "%s" was not replayed', pass_gate.snapshot),
+			DETAIL = 'Nothing was released: nobody knows yet what it would change of the jobs that were recorded.',
+			HINT = replay;
+	END IF;
+	IF newest.base_snapshot IS DISTINCT FROM active.snapshot
+		OR newest.finished_at < clock_timestamp() - interval '24 hours' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE005',
+			MESSAGE = format('simulation %s of snapshot "%s" is stale', newest.simulation_id, pass_gate.snapshot),
+			DETAIL = CASE WHEN newest.base_snapshot IS DISTINCT FROM active.snapshot
+				THEN format('It compares with %s, and %s is active.', coalesce('"' || newest.base_snapshot || '"', 'no policy'),
+					coalesce('"' || active.snapshot || '"', 'none'))
+				ELSE format('It is of %s.', newest.finished_at) END || ' Nothing was released.',
+			HINT = replay;
+	END IF;
+	gate := policy.gate_checks(newest);
+	SELECT string_agg(format('%s: %s (limit %s)', c ->> 'check', c ->> 'value', c ->> 'limit'), '; ') INTO failing
+		FROM jsonb_array_elements(gate -> 'checks') c
+		WHERE NOT (c ->> 'passed')::boolean
+			AND NOT (newest.acknowledged_by IS NOT NULL AND c ->> 'check' IN ('flips', 'loosened'));
+	IF failing IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE006',
+			MESSAGE = format('snapshot "%s" is outside the gate', pass_gate.snapshot),
+			DETAIL = format('Simulation %s: %s. Nothing was released.', newest.simulation_id, failing),
+			HINT = CASE WHEN failing ~ '(^|; )(source|window|unreplayable): '
+				THEN replay
+				ELSE format('See SELECT * FROM policy.simulation_flips WHERE simulation_id = %s; then somebody else than who staged it: SELECT policy_acknowledge(%s, ''why'')',
+					newest.simulation_id, newest.simulation_id) END;
+	END IF;
+	simulation_id := newest.simulation_id;
+	loosened := newest.loosened;
+END
+$$;
+COMMENT ON FUNCTION policy.pass_gate(text, policy.active) IS
+	'The simulation that lets a snapshot be published over what is active: NULL where none is asked for. Raises PE004 where there is none, PE005 for a stale one, PE006 where it is outside the gate and its flips are not acknowledged.';
+
+-- A rollback is the way out, and waits for nothing: the newest jobs only.
+CREATE FUNCTION policy.rollback_loosens(target text, active text) RETURNS bigint
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	counts jsonb;
+BEGIN
+	counts := policy.replay_jobs(NULL, rollback_loosens.target, rollback_loosens.active, clock_timestamp(),
+		'SELECT n.job, n.decided_at, n.decision_id, n.job_table, n.job_key, n.decision, n.snapshot, '
+		'n.snapshot IS NULL AND n.reason LIKE ''policy unavailable: %'' '
+		'FROM (SELECT d.* FROM policy.decisions d ORDER BY d.decision_id DESC LIMIT 10000) n '
+		'WHERE n.source IN (''submit'', ''update'') AND n.decided_at >= $1 AND n.decided_at < $2',
+		'-infinity', 'infinity');
+	RETURN CASE WHEN (counts ->> 'replayed')::bigint > 0 THEN (counts ->> 'loosened')::bigint END;
+EXCEPTION WHEN OTHERS THEN
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION policy.rollback_loosens(text, text) IS
+	'How many of the jobs among the 10,000 newest decisions a rollback decides more loosely; NULL where that cannot be told.';
+
+CREATE FUNCTION policy.record_override(made policy.releases) RETURNS void
+	LANGUAGE sql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	INSERT INTO policy.decisions (decision_id, decided_at, source, job_table, job_key, job_hash, decision, reason,
+			matched_rules, monitored_rules, constraints, snapshot, release_id, role, session_role, application_name)
+		SELECT nextval('policy.decision_id_seq'), clock_timestamp(), 'override', 'policy.releases', made.release_id::text,
+			sha256(''), 'ALLOW', made.override_reason, '{}', '{}', '{}', made.snapshot, made.release_id,
+			coalesce((policy.caller()).name, session_user::text), session_user::text, nullif(current_setting('application_name'), '')
+$$;
+COMMENT ON FUNCTION policy.record_override(policy.releases) IS
+	'Records in the evidence that a snapshot was published in spite of the gate, and why.';

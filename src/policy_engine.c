@@ -10,6 +10,7 @@
 #include "compat.h"
 #include "dispatch/dispatch.h"
 #include "language/language.h"
+#include "replay/replay_init.h"
 #include "store/store.h"
 
 PG_MODULE_MAGIC;
@@ -22,5 +23,6 @@ _PG_init(void)
 	policy_language_init();
 	policy_store_init();
 	policy_dispatch_init();
+	policy_replay_init();
 	MarkGUCPrefixReserved("policy_engine");
 }

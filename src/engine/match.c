@@ -148,6 +148,14 @@ excepted(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budge
 	return result;
 }
 
+bool
+policy_rule_is_excepted(const CompiledRule *rule, Job *job, TimestampTz at, PolicyBudget *budget)
+{
+	return at >= rule->not_before && at < rule->expires_at &&
+		match_holds(&rule->match, -1, job, budget) != POLICY_FALSE &&
+		excepted(rule, job, at, budget) != POLICY_FALSE;
+}
+
 /* How sure it is that a rule applies, but for its velocity; proven as for match_holds(). */
 static PolicyStanding
 standing_without_rate(const CompiledRule *rule, int proven, Job *job, TimestampTz at,

@@ -66,6 +66,10 @@ typedef struct PolicyRates
 extern PolicyTruth policy_rule_asks_rate(const CompiledRule *rule, Job *job, TimestampTz at,
 										 PolicyBudget *budget);
 
+/* Whether a rule's conditions may hold, and so may one of its live exceptions. */
+extern bool policy_rule_is_excepted(const CompiledRule *rule, Job *job, TimestampTz at,
+									PolicyBudget *budget);
+
 /*
  * Finds the enforcing and the monitoring rules that apply to a valid job, in
  * the current memory context.  Under first_match the enforcing ones end with

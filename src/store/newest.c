@@ -143,9 +143,13 @@ is_newest(int64 release_id, TransactionId *xid)
 void
 policy_newest_learn(const PolicyLook *look, uint64 before)
 {
+	static bool has_looked = false;
+	bool		is_first = !has_looked;
 	TransactionId xid;
 
-	if (!look->found || IsInParallelMode())
+	/* A session's first decision is slow enough; it may be its only one. */
+	has_looked = true;
+	if (is_first || !look->found || IsInParallelMode())
 		return;
 	if (!is_newest(look->release_id, &xid) ||
 		!changes_are_signalled() || signals != before)

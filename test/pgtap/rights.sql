@@ -122,7 +122,7 @@ RESET SESSION AUTHORIZATION;
 
 -- The settings, and who may set them
 SELECT is((SELECT array_agg(name || ' ' || context ORDER BY name) FROM pg_settings WHERE name LIKE 'policy\_engine.%'),
-	'{"policy_engine.decision_cache_size user","policy_engine.fail_mode superuser","policy_engine.max_document_bytes superuser","policy_engine.timeout superuser"}',
+	'{"policy_engine.decision_cache_size user","policy_engine.fail_mode superuser","policy_engine.gate_max_flip_ratio superuser","policy_engine.gate_max_loosened superuser","policy_engine.gate_max_unreplayable superuser","policy_engine.gate_min_window superuser","policy_engine.max_document_bytes superuser","policy_engine.require_simulation superuser","policy_engine.timeout superuser"}',
 	'the settings are the superuser''s, but for the cache''s size');
 SELECT is((current_setting('policy_engine.fail_mode'), current_setting('policy_engine.timeout'), current_setting('policy_engine.max_document_bytes'))::text,
 	('closed', '2s', '4MB')::text, 'and have the defaults that are promised');

@@ -1,0 +1,398 @@
+/*
+ * replay.c
+ *	  Jobs of the past under a candidate and under its base, one by one.
+ *
+ * A job is evaluated at its own time, at the present, and on both sides of each
+ * validity boundary of those rules of either policy that it can match; the worst
+ * moment counts.  Where nothing has a validity its own time is enough.
+ *
+ * What cannot be known is not guessed: a job of which a mask has hidden something
+ * that a rule could have read is not replayed.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "engine/edit.h"
+#include "engine/match.h"
+#include "replay/replay.h"
+
+const char *const replay_obstacle_names[REPLAY_OBSTACLES] = {
+	"masked fact", "velocity without counters", "invalid job"
+};
+
+/* The moments at which a job is evaluated. */
+typedef struct Moments
+{
+	TimestampTz *items;
+	int			count;
+	int			capacity;
+} Moments;
+
+static bool
+rule_has_times(const CompiledRule *rule)
+{
+	return rule->not_before != DT_NOBEGIN || rule->expires_at != DT_NOEND ||
+		rule->nexceptions > 0;
+}
+
+static bool
+policy_has_times(const CompiledPolicy *policy)
+{
+	for (int i = 0; policy != NULL && i < policy->nrules; i++)
+	{
+		if (rule_has_times(&policy->rules[i]))
+			return true;
+	}
+	return false;
+}
+
+typedef struct IdNumber
+{
+	const char *id;
+	int			number;
+} IdNumber;
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return strcmp(((const IdNumber *) a)->id, ((const IdNumber *) b)->id);
+}
+
+/* The numbers of a policy's rules, by position; the base's ids, sorted, are known. */
+static int *
+number_rules(ReplayRules *rules, const CompiledPolicy *policy, const IdNumber *known, int nknown)
+{
+	int			nrules = policy != NULL ? policy->nrules : 0;
+	int		   *numbers = palloc(sizeof(int) * Max(nrules, 1));
+
+	for (int i = 0; i < nrules; i++)
+	{
+		IdNumber	key = {policy->rules[i].id, 0};
+		const IdNumber *found = nknown == 0 ? NULL :
+		bsearch(&key, known, nknown, sizeof(IdNumber), compare_ids);
+
+		if (found == NULL)
+			rules->ids[rules->count++] = key.id;
+		numbers[policy->rules[i].position] = found != NULL ? found->number : rules->count - 1;
+	}
+	return numbers;
+}
+
+static void
+begin_rules(ReplayRules *rules, const CompiledPolicy *base, const CompiledPolicy *candidate)
+{
+	int			nbase = base != NULL ? base->nrules : 0;
+	int			most = 1 + nbase + candidate->nrules;
+	IdNumber   *known = palloc(sizeof(IdNumber) * Max(nbase, 1));
+
+	rules->ids = palloc(sizeof(char *) * most);
+	rules->ids[rules->count++] = NULL;
+	rules->base = number_rules(rules, base, NULL, 0);
+	for (int i = 0; i < nbase; i++)
+	{
+		known[i].id = base->rules[i].id;
+		known[i].number = rules->base[base->rules[i].position];
+	}
+	qsort(known, nbase, sizeof(IdNumber), compare_ids);
+	rules->candidate = number_rules(rules, candidate, known, nbase);
+	rules->gained = palloc0(sizeof(int64) * most);
+	rules->lost = palloc0(sizeof(int64) * most);
+	rules->seen = palloc0(sizeof(uint64) * most);
+}
+
+void
+replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *candidate,
+			 TimestampTz present)
+{
+	memset(replay, 0, sizeof(Replay));
+	replay->base = base;
+	replay->candidate = candidate;
+	replay->present = present;
+	replay->has_times = policy_has_times(base) || policy_has_times(candidate);
+	replay->first = DT_NOEND;
+	replay->last = DT_NOBEGIN;
+	begin_rules(&replay->rules, base, candidate);
+	policy_verdict_without_rule(POLICY_DENY, "no active policy", &replay->denial);
+}
+
+static void
+add_moment(Moments *moments, TimestampTz at)
+{
+	for (int i = 0; i < moments->count; i++)
+	{
+		if (moments->items[i] == at)
+			return;
+	}
+	if (moments->count == moments->capacity)
+	{
+		moments->capacity = Max(16, moments->capacity * 2);
+		moments->items = moments->items == NULL ?
+			palloc(sizeof(TimestampTz) * moments->capacity) :
+			repalloc(moments->items, sizeof(TimestampTz) * moments->capacity);
+	}
+	moments->items[moments->count++] = at;
+}
+
+static void
+add_boundary(Moments *moments, TimestampTz at)
+{
+	if (TIMESTAMP_NOT_FINITE(at))
+		return;
+	add_moment(moments, at - 1);
+	add_moment(moments, at);
+}
+
+/* The boundaries of the rules that the job can match, whatever the time. */
+static void
+add_boundaries(Moments *moments, const CompiledPolicy *policy, const Job *job)
+{
+	FoundRules	found;
+	int		   *open;
+	int			count;
+
+	if (policy == NULL)
+		return;
+	rule_index_meet(policy->index, job, &found);
+	open = rule_index_open(&found, &count);
+	for (int i = 0; i < count; i++)
+	{
+		const CompiledRule *rule = &policy->rules[open[i]];
+
+		add_boundary(moments, rule->not_before);
+		add_boundary(moments, rule->expires_at);
+		for (int j = 0; j < rule->nexceptions; j++)
+			add_boundary(moments, rule->exceptions[j].expires_at);
+	}
+}
+
+static Moments
+moments_of(const Replay *replay, const ReplayedJob *replayed, const Job *job)
+{
+	Moments		moments = {0};
+
+	add_moment(&moments, replayed->has_time ? replayed->time : replay->present);
+	if (!replay->has_times)
+		return moments;
+	add_moment(&moments, replay->present);
+	add_boundaries(&moments, replay->base, job);
+	add_boundaries(&moments, replay->candidate, job);
+	return moments;
+}
+
+static bool
+reads_more_than_fields(const CompiledRule *rule)
+{
+	bool		reads = rule->match.has_when;
+
+	for (int i = 0; i < rule->nexceptions; i++)
+		reads = reads || rule->exceptions[i].match.has_when;
+	return reads;
+}
+
+/* Whether a rule that the job can match has what `has` asks for. */
+static bool
+can_match(const CompiledPolicy *policy, const Job *job, bool (*has) (const CompiledRule *rule))
+{
+	FoundRules	found;
+	int		   *open;
+	int			count;
+
+	if (policy == NULL)
+		return false;
+	rule_index_meet(policy->index, job, &found);
+	open = rule_index_open(&found, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (has(&policy->rules[open[i]]))
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_velocity(const CompiledRule *rule)
+{
+	return rule->velocity != NULL;
+}
+
+static bool
+hides(Jsonb *source, const PolicyPathList *places)
+{
+	return VARSIZE(policy_without(source, places)) != VARSIZE(source);
+}
+
+static bool
+is_below_payload(const PolicyPath *path)
+{
+	return path->nsteps > 0 && path->steps[0].kind == POLICY_STEP_KEY &&
+		path->steps[0].keylen == 7 && memcmp(path->steps[0].key, "payload", 7) == 0;
+}
+
+/* Whether something that a rule could read was masked when the job was recorded. */
+static bool
+is_masked(const Replay *replay, const ReplayedJob *replayed, const Job *job)
+{
+	bool		hidden = replayed->payload_hidden;
+
+	for (int i = 0; replayed->recorded != NULL && i < replayed->recorded->masks.count; i++)
+	{
+		PolicyPathList mask = {&replayed->recorded->masks.items[i], 1};
+
+		if (!hides(replayed->source, &mask))
+			continue;
+		if (!is_below_payload(mask.items))
+			return true;
+		hidden = true;
+	}
+	return hidden && (can_match(replay->base, job, reads_more_than_fields) ||
+					  can_match(replay->candidate, job, reads_more_than_fields));
+}
+
+/* Whether, and why, the job cannot be replayed. */
+static bool
+meets_obstacle(const Replay *replay, const ReplayedJob *replayed, const Job *job,
+			   ReplayObstacle *obstacle)
+{
+	if (job->invalid != NULL)
+		*obstacle = REPLAY_INVALID_JOB;
+	else if (is_masked(replay, replayed, job))
+		*obstacle = REPLAY_MASKED_FACT;
+	else if (((replay->base != NULL && replay->base->has_velocity) &&
+			  can_match(replay->base, job, has_velocity)) ||
+			 (replay->candidate->has_velocity && can_match(replay->candidate, job, has_velocity)))
+		*obstacle = REPLAY_VELOCITY;
+	else
+		return false;
+	return true;
+}
+
+static void
+decide(const CompiledPolicy *policy, const Replay *replay, Job *job, TimestampTz at,
+	   PolicyVerdict *verdict)
+{
+	PolicyBudget no_limit = {0};
+
+	if (policy == NULL)
+		*verdict = replay->denial;
+	else
+		policy_decide(policy, job, at, NULL, NULL, &no_limit, verdict);
+}
+
+/* The worst of the moments; the first one where nothing changes. */
+static void
+find_worst(const Replay *replay, const Moments *moments, ReplayFlip *flip)
+{
+	for (int i = 0; i < moments->count && flip->change != POLICY_LOOSENED; i++)
+	{
+		PolicyVerdict from;
+		PolicyVerdict to;
+		ComparedVerdict base = {replay->base, &from};
+		ComparedVerdict candidate = {replay->candidate, &to};
+		PolicyChange change;
+		int			why;
+
+		decide(replay->base, replay, &flip->job, moments->items[i], &from);
+		decide(replay->candidate, replay, &flip->job, moments->items[i], &to);
+		change = policy_compare(&base, &candidate, &flip->job, moments->items[i], &why);
+		if (i > 0 && change <= flip->change)
+			continue;
+		flip->change = change;
+		flip->why = why;
+		flip->at = moments->items[i];
+		flip->from = from;
+		flip->to = to;
+	}
+}
+
+static bool
+same_rules(const PolicyVerdict *a, const PolicyVerdict *b)
+{
+	if (a->nmatched != b->nmatched || a->default_counts != b->default_counts)
+		return false;
+	for (int i = 0; i < a->nmatched; i++)
+	{
+		if (a->matched[i] != b->matched[i] && strcmp(a->matched[i]->id, b->matched[i]->id) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Adds one to the counts of those that `with` lists and `without` does not. */
+static void
+count_others(ReplayRules *rules, const PolicyVerdict *with, const int *with_numbers,
+			 const PolicyVerdict *without, const int *without_numbers, int64 *counts)
+{
+	static uint64 round = 0;
+
+	round++;
+	for (int i = 0; i < without->nmatched; i++)
+		rules->seen[without_numbers[without->matched[i]->position]] = round;
+	for (int i = 0; i < with->nmatched; i++)
+	{
+		int			number = with_numbers[with->matched[i]->position];
+
+		counts[number] += rules->seen[number] != round;
+	}
+	counts[0] += with->default_counts && !without->default_counts;
+}
+
+static void
+count_rules(ReplayRules *rules, const PolicyVerdict *from, const PolicyVerdict *to)
+{
+	if (same_rules(from, to))
+		return;
+	count_others(rules, from, rules->base, to, rules->candidate, rules->lost);
+	count_others(rules, to, rules->candidate, from, rules->base, rules->gained);
+}
+
+static void
+count_flip(Replay *replay, const ReplayFlip *flip)
+{
+	replay->matrix[flip->from.decision][flip->to.decision]++;
+	replay->loosened += flip->change == POLICY_LOOSENED;
+	replay->tightened += flip->change == POLICY_TIGHTENED;
+	replay->newly_approval += flip->to.decision == POLICY_REQUIRE_APPROVAL &&
+		flip->from.decision != POLICY_REQUIRE_APPROVAL;
+	count_rules(&replay->rules, &flip->from, &flip->to);
+}
+
+/* What was recorded then, against what the candidate says of that time. */
+static void
+count_then(Replay *replay, const ReplayedJob *replayed, ReplayFlip *flip)
+{
+	PolicyVerdict verdict = flip->to;
+
+	if (!replayed->has_decision)
+		return;
+	if (flip->at != replayed->time)
+		decide(replay->candidate, replay, &flip->job, replayed->time, &verdict);
+	replay->matrix_then[replayed->decision][verdict.decision]++;
+}
+
+bool
+replay_job(Replay *replay, const ReplayedJob *replayed, ReplayFlip *flip)
+{
+	Moments		moments;
+	ReplayObstacle obstacle;
+
+	memset(flip, 0, sizeof(ReplayFlip));
+	replay->jobs++;
+	if (replayed->has_time)
+	{
+		replay->first = Min(replay->first, replayed->time);
+		replay->last = Max(replay->last, replayed->time);
+	}
+	policy_job_read(replayed->source, &flip->job);
+	if (meets_obstacle(replay, replayed, &flip->job, &obstacle))
+	{
+		replay->obstacles[obstacle]++;
+		return false;
+	}
+	replay->replayed++;
+	moments = moments_of(replay, replayed, &flip->job);
+	find_worst(replay, &moments, flip);
+	count_flip(replay, flip);
+	count_then(replay, replayed, flip);
+	return flip->change != POLICY_UNCHANGED;
+}

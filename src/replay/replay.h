@@ -1,0 +1,95 @@
+/*
+ * replay.h
+ *	  Jobs of the past under a candidate and under its base, one by one.
+ */
+#ifndef POLICY_REPLAY_H
+#define POLICY_REPLAY_H
+
+#include "replay/compare.h"
+
+/* Why a job cannot be replayed. */
+typedef enum ReplayObstacle
+{
+	REPLAY_MASKED_FACT,
+	REPLAY_VELOCITY,
+	REPLAY_INVALID_JOB
+} ReplayObstacle;
+
+#define REPLAY_OBSTACLES (REPLAY_INVALID_JOB + 1)
+
+extern const char *const replay_obstacle_names[REPLAY_OBSTACLES];
+
+typedef int64 DecisionMatrix[POLICY_NDECISIONS][POLICY_NDECISIONS];
+
+/*
+ * Rules are counted by the number of their id, which is the same under both
+ * policies; 0 is the default's.
+ */
+typedef struct ReplayRules
+{
+	int			count;
+	const char **ids;
+	int64	   *gained;			/* jobs that it newly applies to */
+	int64	   *lost;			/* and no longer */
+	int		   *base;			/* numbers, by a rule's position */
+	int		   *candidate;
+	uint64	   *seen;			/* the job that last had it */
+} ReplayRules;
+
+typedef struct Replay
+{
+	CompiledPolicy *base;		/* NULL: none, which denies */
+	CompiledPolicy *candidate;
+	TimestampTz present;
+	bool		has_times;		/* a rule or an exception of either has */
+	PolicyVerdict denial;		/* without a base */
+	ReplayRules rules;
+
+	int64		jobs;
+	int64		replayed;
+	int64		obstacles[REPLAY_OBSTACLES];
+	int64		loosened;
+	int64		tightened;
+	int64		newly_approval;
+	TimestampTz first;			/* of the jobs' own times; DT_NOEND,
+								 * DT_NOBEGIN: */
+	TimestampTz last;			/* none has one */
+	DecisionMatrix matrix;
+	DecisionMatrix matrix_then;
+} Replay;
+
+/* A job, and what is known of its past. */
+typedef struct ReplayedJob
+{
+	Jsonb	   *source;
+	bool		has_time;
+	TimestampTz time;
+	bool		has_decision;
+	PolicyDecision decision;	/* that was recorded */
+	const CompiledPolicy *recorded; /* the policy that masked it; NULL: none
+									 * did */
+	bool		payload_hidden; /* recorded while no policy could be read */
+} ReplayedJob;
+
+/* A job that is decided otherwise, at the moment at which that is worst. */
+typedef struct ReplayFlip
+{
+	PolicyChange change;
+	int			why;
+	TimestampTz at;
+	Job			job;
+	PolicyVerdict from;
+	PolicyVerdict to;
+} ReplayFlip;
+
+/* Begins, in the current memory context; the policies stay the caller's to unpin. */
+extern void replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *candidate,
+						 TimestampTz present);
+
+/*
+ * Replays and counts one job; returns whether it flips, with *flip in the current
+ * memory context, which is the caller's to reset.
+ */
+extern bool replay_job(Replay *replay, const ReplayedJob *job, ReplayFlip *flip);
+
+#endif							/* POLICY_REPLAY_H */

@@ -1,0 +1,135 @@
+-- The gate: what policy_publish asks of a candidate.
+\ir common.psql
+SELECT no_plan();
+SET policy_engine.require_simulation = on;
+
+CREATE ROLE policy_test_author LOGIN;
+CREATE ROLE policy_test_releaser LOGIN;
+CREATE ROLE policy_test_breaker LOGIN;
+SELECT policy_grant('policy_test_author', 'author'), policy_grant('policy_test_author', 'release'), policy_grant('policy_test_releaser', 'release'),
+	policy_grant('policy_test_breaker', 'release'), policy_grant('policy_test_breaker', 'override') \g /dev/null
+GRANT USAGE ON SCHEMA helper TO PUBLIC;
+CREATE FUNCTION stage(snapshot text, rules text) RETURNS void LANGUAGE sql
+	AS $$ SELECT policy_stage(snapshot, format(E'version: v1\ndefaults: {decision: allow, constraints: {}}\nrules:\n%s\n', rules)::policy_document, NULL) $$;
+-- What a publish comes to: the SQLSTATE, or the simulation that let it pass; nothing stays.
+CREATE FUNCTION outcome(snapshot text) RETURNS text LANGUAGE plpgsql
+	AS $$
+DECLARE
+	made policy.releases;
+BEGIN
+	made := policy_publish(snapshot, 'a try');
+	RAISE EXCEPTION USING ERRCODE = 'T0000', MESSAGE = format('released %s', coalesce(made.simulation_id::text, 'ungated'));
+EXCEPTION
+	WHEN SQLSTATE 'T0000' THEN RETURN sqlerrm;
+	WHEN OTHERS THEN RETURN sqlstate;
+END
+$$;
+
+-- Without a history
+SELECT stage('v1', $$  - {id: drop, match: {topics: ['drop.*']}, decision: deny}
+  - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 30}}
+  - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 2}}$$) \g /dev/null
+SELECT is(outcome('v1'), 'released ungated', 'a first release without history needs no simulation');
+SELECT policy_publish('v1', 'first') \g /dev/null
+SELECT stage('v2', '  - {id: drop, match: {topics: [''drop.*'']}, decision: allow}') \g /dev/null
+SELECT is(outcome('v2'), 'released ungated', 'nor does another while nothing is recorded');
+
+-- With one
+INSERT INTO policy.jobs (topic) SELECT t || '.' || i FROM unnest(ARRAY['drop', 'read', 'write', 'other']) t, generate_series(1, 25) i;
+SELECT is(outcome('v2'), 'PE004', 'a candidate that was not replayed');
+SELECT throws_like($$SELECT policy_publish('v2', NULL)$$, '%was not replayed', 'is told so');
+SELECT stage('same', $$  - {id: renamed, match: {topics: ['drop.*']}, decision: deny, reason: other words}
+  - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 30}}
+  - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 2}}$$) \g /dev/null
+SELECT is((SELECT (s.flips, s.gate ->> 'passed')::text FROM policy_replay('same') s), '(0,true)', 'one that changes no decision');
+SELECT matches(outcome('same'), '^released \d+$', 'passes');
+SELECT is((SELECT (s.loosened, s.gate ->> 'passed')::text FROM policy_replay('v2') s), '(75,false)', 'one that loosens');
+SELECT is(outcome('v2'), 'PE006', 'does not');
+
+-- Not to be got round
+SELECT is((SELECT s.gate ->> 'passed' FROM policy_replay('v2', now() + interval '1 hour', now() + interval '2 hours') s), 'false', 'a window without the jobs');
+SELECT is(outcome('v2'), 'PE006', 'is no way round');
+SELECT is((SELECT s.gate ->> 'passed' FROM policy_replay('v2', clock_timestamp()) s), 'false', 'nor is a short one');
+SELECT is(outcome('v2'), 'PE006', 'which ends now');
+SELECT is((SELECT s.gate ->> 'passed' FROM policy_replay_query('v2', $$SELECT '{"topic": "other.benign"}'::jsonb$$) s), 'false', 'nor one benign job');
+SELECT is(outcome('v2'), 'PE006', 'of a query');
+SELECT policy_replay('v2') \g /dev/null
+SELECT stage('v3', '  - {id: nothing, match: {topics: [none]}, decision: deny}') \g /dev/null
+SELECT policy_replay('v3', base => 'v2') \g /dev/null
+SELECT is(outcome('v3'), 'PE005', 'nor a comparison with what is not active');
+ALTER TABLE policy.simulations DISABLE TRIGGER acknowledge_only;
+UPDATE policy.simulations SET finished_at = finished_at - interval '25 hours' WHERE snapshot = 'same';
+ALTER TABLE policy.simulations ENABLE ALWAYS TRIGGER acknowledge_only;
+SELECT is(outcome('same'), 'PE005', 'nor a simulation of yesterday');
+CREATE FUNCTION looser(name text, rules text) RETURNS text LANGUAGE plpgsql
+	AS $$ BEGIN PERFORM stage(name, rules); PERFORM policy_replay(name); RETURN outcome(name); END $$;
+SELECT is(looser('hour', format($$  - {id: drop, match: {topics: ['drop.*']}, decision: deny, expires_at: "%s"}
+  - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 30}}
+  - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 2}}$$, to_char(clock_timestamp() AT TIME ZONE 'UTC' + interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))),
+	'PE006', 'nor a deny that ends in an hour');
+SELECT is(looser('morrow', format($$  - {id: drop, match: {topics: ['drop.*']}, decision: deny, expires_at: "%1$s"}
+  - {id: later, match: {topics: ['drop.*']}, decision: allow, not_before: "%1$s"}
+  - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 30}}
+  - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 2}}$$, to_char(clock_timestamp() AT TIME ZONE 'UTC' + interval '1 day', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))),
+	'PE006', 'nor a rule that starts tomorrow');
+SELECT is(looser('wider', $$  - {id: drop, match: {topics: ['drop.*']}, decision: deny}
+  - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 300}}
+  - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 2}}$$), 'PE006', 'nor a wider constraint');
+SELECT is(looser('fewer', $$  - {id: drop, match: {topics: ['drop.*']}, decision: deny}
+  - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 30}}
+  - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 1}}$$), 'PE006', 'nor fewer approvers');
+SELECT is(looser('immaterial', $$  - {id: drop, match: {topics: ['drop.*']}, decision: deny}
+  - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 30}}
+  - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 2, immaterial: ['$.payload.path']}}$$), 'PE006', 'nor a broader immaterial');
+
+-- Its limits are settings
+SELECT is(looser('stricter', $$  - {id: drop, match: {topics: ['drop.*']}, decision: deny}
+  - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 20}}
+  - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 2}}$$), 'PE006', 'too many that are only stricter are too many');
+SET policy_engine.gate_max_flip_ratio = 0.25;
+SELECT matches(outcome('stricter'), '^released', 'unless so many may flip');
+SELECT is(outcome('v2'), 'PE006', 'which lets nothing looser pass');
+SET policy_engine.gate_max_flip_ratio = 1;
+SET policy_engine.gate_max_loosened = 75;
+SELECT matches(outcome('v2'), '^released', 'unless that may be, too');
+RESET policy_engine.gate_max_flip_ratio;
+RESET policy_engine.gate_max_loosened;
+INSERT INTO policy.jobs (tenant_id) SELECT 'invalid' FROM generate_series(1, 10);
+SELECT policy_replay('same') \g /dev/null
+SELECT is(outcome('same'), 'PE006', 'too many that could not be replayed are too many');
+SET policy_engine.gate_max_unreplayable = 0.1;
+SELECT matches(outcome('same'), '^released', 'unless so many may be left out');
+SET policy_engine.require_simulation = off;
+SELECT is(outcome('v2'), 'released ungated', 'with the gate off nothing is asked');
+SET policy_engine.require_simulation = on;
+
+-- Somebody else's word
+SET SESSION AUTHORIZATION policy_test_author;
+SELECT policy_stage('authored', (SELECT document FROM policy.snapshots WHERE snapshot = 'v2')::text::policy_document, NULL) \g /dev/null
+SELECT (policy_replay('authored')).simulation_id AS simulation \gset
+SELECT throws_ok($$SELECT policy_publish('authored', NULL)$$, 'PE006', NULL, 'what an author has staged');
+SELECT throws_ok(format('SELECT policy_acknowledge(%s, NULL)', :simulation), '42501', NULL, 'its author does not acknowledge');
+SET SESSION AUTHORIZATION policy_test_releaser;
+SELECT throws_ok('SELECT policy_acknowledge(0, NULL)', 'P0002', NULL, 'what is not there cannot be');
+SELECT is((s.acknowledged_by, s.acknowledge_note)::text, '(policy_test_releaser,seen)', 'but somebody else does') FROM policy_acknowledge(:simulation, 'seen') s;
+SELECT is((policy_acknowledge(:simulation, 'again')).acknowledge_note, 'seen', 'once');
+SELECT is((r.simulation_id, r.loosened)::text, format('(%s,75)', :simulation), 'and then it is released, with what it loosens') FROM policy_publish('authored', NULL) r;
+RESET SESSION AUTHORIZATION;
+SELECT throws_ok($$UPDATE policy.simulations SET acknowledged_by = 'x', loosened = 0 WHERE acknowledged_by IS NULL$$, 'PE011', NULL, 'an acknowledgement changes nothing else');
+
+-- An override
+SELECT is(outcome('v1'), 'PE004', 'what is not replayed against what is active now');
+SET SESSION AUTHORIZATION policy_test_releaser;
+SELECT throws_ok($$SELECT policy_publish('v1', NULL, 'because')$$, '42501', NULL, 'is not overridden by who may not');
+SET SESSION AUTHORIZATION policy_test_breaker;
+SELECT is((r.override_reason, r.simulation_id)::text, '(because,)', 'but by who may') FROM policy_publish('v1', NULL, 'because') r;
+RESET SESSION AUTHORIZATION;
+SELECT is((d.source, d.reason, d.snapshot, d.session_role, d.job_table)::text, '(override,because,v1,policy_test_breaker,policy.releases)', 'and the evidence says so')
+	FROM policy.decisions d ORDER BY d.decision_id DESC LIMIT 1;
+
+-- The way out
+SELECT is((r.action, r.loosened)::text, '(rollback,75)', 'a rollback is not gated, and says what it loosens') FROM policy_rollback('authored', 'out') r;
+SELECT is(r.loosened, 0::bigint, 'or that it does not') FROM policy_rollback('v1', 'back') r;
+
+SELECT * FROM finish();
+ROLLBACK;
