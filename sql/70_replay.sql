@@ -416,7 +416,8 @@ BEGIN
 			MESSAGE = format('snapshot "%s" is outside the gate', pass_gate.snapshot),
 			DETAIL = format('Simulation %s: %s. Nothing was released.', newest.simulation_id, failing),
 			HINT = CASE WHEN failing ~ '(^|; )(source|window|unreplayable): '
-				THEN replay
+				THEN CASE WHEN failing ~ '(^|; )(source|window): ' THEN replay
+					ELSE format('Somebody with the duty override: SELECT policy_publish(%L, ''note'', ''why all the same'')', pass_gate.snapshot) END
 				ELSE format('See SELECT * FROM policy.simulation_flips WHERE simulation_id = %s; then somebody else than who staged it: SELECT policy_acknowledge(%s, ''why'')',
 					newest.simulation_id, newest.simulation_id) END;
 	END IF;
