@@ -13,6 +13,8 @@ REVOKE ALL ON FUNCTION policy_publish(text, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_rollback(text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_replay(text, timestamptz, timestamptz, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_replay_query(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_report(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_report_text(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_acknowledge(bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_status() FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_submit(jsonb) FROM PUBLIC;
