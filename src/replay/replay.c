@@ -6,6 +6,10 @@
  * validity boundary of those rules of either policy that it can match; the worst
  * moment counts.  Where nothing has a validity its own time is enough.
  *
+ * Velocities are replayed too, where the jobs come in the order of their times: each
+ * job is one attempt, under counters that both policies begin with empty, a window
+ * before the first job.
+ *
  * What cannot be known is not guessed: a job of which a mask has hidden something
  * that a rule could have read is not replayed.
  */
@@ -99,21 +103,6 @@ begin_rules(ReplayRules *rules, const CompiledPolicy *base, const CompiledPolicy
 	rules->gained = palloc0(sizeof(int64) * most);
 	rules->lost = palloc0(sizeof(int64) * most);
 	rules->seen = palloc0(sizeof(uint64) * most);
-}
-
-void
-replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *candidate,
-			 TimestampTz present)
-{
-	memset(replay, 0, sizeof(Replay));
-	replay->base = base;
-	replay->candidate = candidate;
-	replay->present = present;
-	replay->has_times = policy_has_times(base) || policy_has_times(candidate);
-	replay->first = DT_NOEND;
-	replay->last = DT_NOBEGIN;
-	begin_rules(&replay->rules, base, candidate);
-	policy_verdict_without_rule(POLICY_DENY, "no active policy", &replay->denial);
 }
 
 static void
@@ -258,30 +247,125 @@ meets_obstacle(const Replay *replay, const ReplayedJob *replayed, const Job *job
 		*obstacle = REPLAY_INVALID_JOB;
 	else if (is_masked(replay, replayed, job))
 		*obstacle = REPLAY_MASKED_FACT;
-	else if (((replay->base != NULL && replay->base->has_velocity) &&
-			  can_match(replay->base, job, has_velocity)) ||
-			 (replay->candidate->has_velocity && can_match(replay->candidate, job, has_velocity)))
+	else if (!replay->in_order &&
+			 (can_match(replay->base, job, has_velocity) ||
+			  can_match(replay->candidate, job, has_velocity)))
 		*obstacle = REPLAY_VELOCITY;
 	else
 		return false;
 	return true;
 }
 
+typedef struct ReplayCounter
+{
+	uint8		digest[POLICY_DIGEST_LENGTH];	/* of rate_key() */
+	int			window;
+	Rate		rate;
+} ReplayCounter;
+
+#define FIRST_SWEEP 100000
+
+/* Takes away the counters that say nothing any more, or there would be one a key. */
 static void
-decide(const CompiledPolicy *policy, const Replay *replay, Job *job, TimestampTz at,
+sweep(ReplayRates *rates)
+{
+	HASH_SEQ_STATUS scan;
+	ReplayCounter *counter;
+
+	hash_seq_init(&scan, rates->counters);
+	while ((counter = hash_seq_search(&scan)) != NULL)
+	{
+		if (rate_is_idle(&counter->rate, counter->window, rates->at))
+			hash_search(rates->counters, counter->digest, HASH_REMOVE, NULL);
+	}
+	rates->sweep_at = Max(FIRST_SWEEP, 2 * hash_get_num_entries(rates->counters));
+}
+
+static PolicyRateState
+ask_counter(PolicyRates *asked, const CompiledRule *rule, const Job *job, TimestampTz at,
+			int *wait)
+{
+	ReplayRates *rates = (ReplayRates *) asked;
+	const PolicyVelocity *velocity = rule->velocity;
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	StringInfoData key;
+	ReplayCounter *counter;
+	bool		found;
+	bool		admits;
+
+	initStringInfo(&key);
+	rate_key(&key, rule->id, velocity, job);
+	policy_digest(key.data, key.len, digest);
+	if (hash_get_num_entries(rates->counters) >= rates->sweep_at)
+		sweep(rates);
+	counter = hash_search(rates->counters, digest, HASH_ENTER, &found);
+	if (!found)
+	{
+		counter->window = velocity->window_seconds;
+		memset(&counter->rate, 0, sizeof(Rate));
+	}
+	admits = rate_admits(&counter->rate, velocity->window_seconds, velocity->max_requests,
+						 rates->at);
+	*wait = admits ? 0 : Max(1, rate_wait(&counter->rate, velocity->window_seconds,
+										  velocity->max_requests, rates->at));
+	if (rates->charges)
+		rate_charge(&counter->rate, velocity->window_seconds, rates->at);
+	return admits ? POLICY_RATE_ADMITS : POLICY_RATE_EXCEEDED;
+}
+
+static void
+begin_rates(ReplayRates *rates)
+{
+	HASHCTL		control = {.keysize = POLICY_DIGEST_LENGTH, .entrysize = sizeof(ReplayCounter)};
+
+	control.hcxt = CurrentMemoryContext;
+	rates->rates.ask = ask_counter;
+	rates->counters = hash_create("replayed velocities", 1024, &control,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	rates->sweep_at = FIRST_SWEEP;
+}
+
+/* A velocity's counter is that of the job's own time, whatever the moment is. */
+static void
+decide(const CompiledPolicy *policy, Replay *replay, Job *job, TimestampTz at,
 	   PolicyVerdict *verdict)
 {
+	ReplayRates *rates = policy == replay->base ? &replay->base_rates : &replay->candidate_rates;
 	PolicyBudget no_limit = {0};
 
 	if (policy == NULL)
 		*verdict = replay->denial;
 	else
-		policy_decide(policy, job, at, NULL, NULL, &no_limit, verdict);
+		policy_decide(policy, job, at, NULL, replay->in_order ? &rates->rates : NULL, &no_limit,
+					  verdict);
+}
+
+static void
+set_rates(Replay *replay, TimestampTz at, bool charges)
+{
+	replay->base_rates.at = replay->candidate_rates.at = at;
+	replay->base_rates.charges = replay->candidate_rates.charges = charges;
+}
+
+/* The attempt itself: once under each policy, whatever was looked at before. */
+static void
+charge(Replay *replay, Job *job, TimestampTz at)
+{
+	PolicyVerdict verdict;
+
+	if (!replay->in_order)
+		return;
+	set_rates(replay, at, true);
+	if (replay->base != NULL && replay->base->has_velocity)
+		decide(replay->base, replay, job, at, &verdict);
+	if (replay->candidate->has_velocity && replay->candidate != replay->base)
+		decide(replay->candidate, replay, job, at, &verdict);
+	set_rates(replay, at, false);
 }
 
 /* The worst of the moments; the first one where nothing changes. */
 static void
-find_worst(const Replay *replay, const Moments *moments, ReplayFlip *flip)
+find_worst(Replay *replay, const Moments *moments, ReplayFlip *flip)
 {
 	for (int i = 0; i < moments->count && flip->change != POLICY_LOOSENED; i++)
 	{
@@ -391,8 +475,56 @@ replay_job(Replay *replay, const ReplayedJob *replayed, ReplayFlip *flip)
 	}
 	replay->replayed++;
 	moments = moments_of(replay, replayed, &flip->job);
+	set_rates(replay, replayed->time, false);
 	find_worst(replay, &moments, flip);
 	count_flip(replay, flip);
 	count_then(replay, replayed, flip);
+	charge(replay, &flip->job, replayed->time);
 	return flip->change != POLICY_UNCHANGED;
+}
+
+void
+replay_warm_up(Replay *replay, const ReplayedJob *replayed)
+{
+	Job			job;
+
+	policy_job_read(replayed->source, &job);
+	if (job.invalid == NULL)
+		charge(replay, &job, replayed->time);
+}
+
+static int
+longest_window(const CompiledPolicy *policy)
+{
+	int			longest = 0;
+
+	for (int i = 0; policy != NULL && i < policy->nrules; i++)
+	{
+		if (policy->rules[i].velocity != NULL)
+			longest = Max(longest, policy->rules[i].velocity->window_seconds);
+	}
+	return longest;
+}
+
+int
+replay_longest_window(const CompiledPolicy *base, const CompiledPolicy *candidate)
+{
+	return Max(longest_window(base), longest_window(candidate));
+}
+
+void
+replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *candidate,
+			 TimestampTz present)
+{
+	memset(replay, 0, sizeof(Replay));
+	replay->base = base;
+	replay->candidate = candidate;
+	replay->present = present;
+	replay->has_times = policy_has_times(base) || policy_has_times(candidate);
+	replay->first = DT_NOEND;
+	replay->last = DT_NOBEGIN;
+	begin_rules(&replay->rules, base, candidate);
+	begin_rates(&replay->base_rates);
+	begin_rates(&replay->candidate_rates);
+	policy_verdict_without_rule(POLICY_DENY, "no active policy", &replay->denial);
 }

@@ -5,7 +5,9 @@
 #ifndef POLICY_REPLAY_H
 #define POLICY_REPLAY_H
 
+#include "engine/rate.h"
 #include "replay/compare.h"
+#include "utils/hsearch.h"
 
 /* Why a job cannot be replayed. */
 typedef enum ReplayObstacle
@@ -36,6 +38,19 @@ typedef struct ReplayRules
 	uint64	   *seen;			/* the job that last had it */
 } ReplayRules;
 
+/*
+ * The counters that one policy's velocities would have had: each replayed job is an
+ * attempt at its own time.
+ */
+typedef struct ReplayRates
+{
+	PolicyRates rates;
+	HTAB	   *counters;		/* by the digest of their key */
+	long		sweep_at;		/* with so many, those that are idle go */
+	TimestampTz at;
+	bool		charges;
+} ReplayRates;
+
 typedef struct Replay
 {
 	CompiledPolicy *base;		/* NULL: none, which denies */
@@ -44,6 +59,10 @@ typedef struct Replay
 	bool		has_times;		/* a rule or an exception of either has */
 	PolicyVerdict denial;		/* without a base */
 	ReplayRules rules;
+	bool		in_order;		/* jobs come in the order of their times, from
+								 * before any velocity's window */
+	ReplayRates base_rates;
+	ReplayRates candidate_rates;
 
 	int64		jobs;
 	int64		replayed;
@@ -82,6 +101,9 @@ typedef struct ReplayFlip
 	PolicyVerdict to;
 } ReplayFlip;
 
+/* The longest window of a velocity of either policy, in seconds; 0: none has one. */
+extern int	replay_longest_window(const CompiledPolicy *base, const CompiledPolicy *candidate);
+
 /* Begins, in the current memory context; the policies stay the caller's to unpin. */
 extern void replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *candidate,
 						 TimestampTz present);
@@ -91,5 +113,8 @@ extern void replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *c
  * memory context, which is the caller's to reset.
  */
 extern bool replay_job(Replay *replay, const ReplayedJob *job, ReplayFlip *flip);
+
+/* A job of before the window: it charges the counters, where they are kept, alone. */
+extern void replay_warm_up(Replay *replay, const ReplayedJob *job);
 
 #endif							/* POLICY_REPLAY_H */

@@ -82,6 +82,7 @@ typedef struct ReplayRun
 	Replay		replay;
 	int64		simulation_id;
 	bool		recorded;		/* the query is of recorded jobs */
+	TimestampTz since;			/* earlier ones only charge counters */
 	MemoryContext row_context;	/* reset for each job */
 	RowBatch   *flips;			/* NULL: they are only counted */
 	Oid			decisions[POLICY_NDECISIONS];
@@ -320,7 +321,9 @@ replay_rows(ReplayRun *run, const SPITupleTable *rows, uint64 count)
 		MemoryContextReset(run->row_context);
 		MemoryContextSwitchTo(run->row_context);
 		read_source(run, rows->vals[i], rows->tupdesc, &job);
-		if (replay_job(&run->replay, &job, &flip) && run->flips != NULL)
+		if (run->replay.in_order && job.time < run->since)
+			replay_warm_up(&run->replay, &job);
+		else if (replay_job(&run->replay, &job, &flip) && run->flips != NULL)
 			write_flip(run, rows->vals[i], rows->tupdesc, &job, &flip);
 		MemoryContextSwitchTo(caller);
 	}
@@ -346,9 +349,20 @@ run_query(ReplayRun *run, const char *query, TimestampTz since, TimestampTz unti
 {
 	Oid			types[] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
 	Datum		values[2] = {TimestampTzGetDatum(since), TimestampTzGetDatum(until)};
-	Portal		portal = SPI_cursor_open_with_args(NULL, query, run->recorded ? 2 : 0, types, values,
-												   NULL, true, 0);
+	int			window = replay_longest_window(run->base, run->candidate);
+	Portal		portal;
 
+	/* The longest window of history before, in the order of time. */
+	run->since = since;
+	run->replay.in_order = run->recorded && window > 0;
+	if (run->replay.in_order)
+	{
+		query = psprintf("SELECT q.* FROM (%s) q ORDER BY 2, 3", query);
+		if (!TIMESTAMP_NOT_FINITE(since))
+			values[0] = TimestampTzGetDatum(since - (window + window / RATE_SUB_BUCKETS + 1) * USECS_PER_SEC);
+	}
+	portal = SPI_cursor_open_with_args(NULL, query, run->recorded ? 2 : 0, types, values,
+									   NULL, true, 0);
 	if (!run->recorded)
 		check_query_columns(portal->tupDesc);
 	for (;;)

@@ -78,7 +78,24 @@ SELECT is((SELECT s.unreplayable FROM policy_replay('amounts') s), '{"masked fac
 INSERT INTO policy.jobs (tenant_id) VALUES ('no topic');
 SELECT is((SELECT s.unreplayable FROM policy_replay('open') s), '{"invalid job": 1}'::jsonb, 'so is an invalid job');
 SELECT stage('fast', '  - {id: rate, match: {topics: [''read.*'']}, decision: throttle, velocity: {max_requests: 1, window_seconds: 60, key: tenant}}', 'defaults: {decision: allow, constraints: {}}') \g /dev/null
-SELECT is((SELECT s.unreplayable ->> 'velocity without counters' FROM policy_replay('fast') s), '4', 'and one whose rate nobody knows');
+SELECT is((SELECT (s.replayed, s.unreplayable ->> 'velocity without counters', s.tightened)::text FROM policy_replay('fast') s), '(20,,3)',
+	'a rate is replayed in the order of time: of four at once one is admitted');
+SELECT is((SELECT (s.replayed, s.unreplayable ->> 'velocity without counters')::text
+	FROM policy_replay_query('fast', $$SELECT '{"topic": "read.a"}'::jsonb UNION ALL SELECT '{"topic": "b"}'$$) s), '(1,1)', 'but of a query nobody knows it');
+-- Jobs an hour apart, told by evidence that was restored.
+ALTER TABLE policy.decisions DISABLE TRIGGER refuse_change;
+ALTER TABLE policy.decisions_default DISABLE TRIGGER refuse_change;
+INSERT INTO policy.decisions (decision_id, decided_at, source, job_table, job_key, job_hash, job, decision, reason, matched_rules,
+		monitored_rules, constraints, snapshot, role, session_role)
+	SELECT 100000 + i, '2026-01-01T00:00:00Z'::timestamptz + i * interval '20 seconds', 'submit', 'elsewhere', i::text, '', '{"topic": "read.hour"}',
+		'ALLOW', 'r', '{}', '{}', '{}', NULL, 'r', 'r' FROM generate_series(0, 17) i;
+SELECT is((SELECT (s.jobs, s.tightened)::text FROM policy_replay('fast', '2026-01-01', '2026-01-02') s), '(18,17)', 'every attempt is charged, and so only the first is within the rate');
+SELECT is((SELECT (s.jobs, s.tightened)::text FROM policy_replay('fast', '2026-01-01T00:00:20Z', '2026-01-02') s), '(17,17)',
+	'and what was before the window has been charged');
+SELECT is((SELECT (s.jobs, s.flips)::text FROM policy_replay('fast', '2026-01-01', '2026-01-02', 'fast') s), '(18,0)', 'against itself it flips nothing');
+UPDATE policy.decisions SET decided_at = '2026-01-01T00:00:00Z'::timestamptz + (decision_id - 100000) * interval '70 seconds' WHERE decision_id >= 100000;
+SELECT is((SELECT (s.jobs, s.tightened)::text FROM policy_replay('fast', '2026-01-01', '2026-01-02') s), '(18,0)', 'attempts that are further apart are all within it');
+DELETE FROM policy.decisions WHERE decision_id >= 100000;
 
 -- A window, a base, and queries
 SELECT is((SELECT s.jobs FROM policy_replay('base', now() + interval '1 hour', now() + interval '2 hours') s), 0::bigint, 'a window without jobs');
