@@ -121,7 +121,7 @@ sub _prepare_rows
 	  _insert_sql('saved.given ORDER BY job_id'),
 	  'CREATE UNLOGGED TABLE saved.jobs AS SELECT row_number() OVER (ORDER BY job_id) AS n, j.* FROM policy.jobs j',
 	  'CREATE UNLOGGED TABLE saved.decisions AS SELECT j.n, d.* FROM saved.jobs j '
-	  . 'JOIN policy.decisions d ON d.job_key = j.job_id::text',
+	  . 'JOIN policy.decisions d ON d.job_table = \'policy.jobs\' AND d.job_key = j.job_id::text',
 	  'ALTER TABLE saved.jobs ADD PRIMARY KEY (n)',
 	  'ALTER TABLE saved.decisions ADD PRIMARY KEY (n)',
 	  'VACUUM ANALYZE saved.given', 'VACUUM ANALYZE saved.jobs', 'VACUUM ANALYZE saved.decisions';
