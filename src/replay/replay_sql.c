@@ -24,6 +24,7 @@
 
 #include "dispatch/owner_query.h"
 #include "dispatch/row_writer.h"
+#include "engine/edit.h"
 #include "engine/verdict_sql.h"
 #include "replay/replay.h"
 #include "replay/replay_init.h"
@@ -275,6 +276,31 @@ set_side(const ReplayRun *run, Datum *values, bool *nulls, const PolicyVerdict *
 	values[FLIP_FROM_CONSTRAINTS + to] = JsonbPGetDatum(verdict->constraints);
 }
 
+/*
+ * What evidence shows of the job.  A recorded one was masked when it was recorded;
+ * of a query's, what either policy masks is not to be read by whoever reads flips.
+ */
+static void
+set_job(const ReplayRun *run, Datum *values, bool *nulls, const ReplayedJob *replayed,
+		const Job *job)
+{
+	Job			shown = *job;
+	Jsonb	   *source = replayed->source;
+
+	nulls[FLIP_JOB] = run->recorded;
+	if (!run->recorded)
+	{
+		source = policy_masked(source, &run->candidate->masks);
+		if (run->base != NULL)
+			source = policy_masked(source, &run->base->masks);
+		policy_job_read(source, &shown);
+		values[FLIP_JOB] = JsonbPGetDatum(source);
+	}
+	set_fact(values, nulls, FLIP_TENANT_ID, &shown.fields[POLICY_FIELD_TENANT]);
+	set_fact(values, nulls, FLIP_ACTOR_ID, &shown.fields[POLICY_FIELD_ACTOR_ID]);
+	set_fact(values, nulls, FLIP_TOPIC, &shown.fields[POLICY_FIELD_TOPIC]);
+}
+
 static void
 write_flip(ReplayRun *run, HeapTuple tuple, TupleDesc tupdesc, const ReplayedJob *job,
 		   const ReplayFlip *flip)
@@ -295,10 +321,7 @@ write_flip(ReplayRun *run, HeapTuple tuple, TupleDesc tupdesc, const ReplayedJob
 
 		set_value(values, nulls, copied[i][0], value, isnull);
 	}
-	set_fact(values, nulls, FLIP_TENANT_ID, &flip->job.fields[POLICY_FIELD_TENANT]);
-	set_fact(values, nulls, FLIP_ACTOR_ID, &flip->job.fields[POLICY_FIELD_ACTOR_ID]);
-	set_fact(values, nulls, FLIP_TOPIC, &flip->job.fields[POLICY_FIELD_TOPIC]);
-	set_value(values, nulls, FLIP_JOB, JsonbPGetDatum(job->source), run->recorded);
+	set_job(run, values, nulls, job, &flip->job);
 	values[FLIP_EVALUATED_AT] = TimestampTzGetDatum(flip->at);
 	values[FLIP_KIND] = CStringGetTextDatum(flip->change == POLICY_LOOSENED ? "loosened" : "tightened");
 	values[FLIP_WHY] = why_array(flip->why);

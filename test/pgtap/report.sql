@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(89);
+SELECT plan(91);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 --
@@ -156,6 +156,19 @@ SELECT ok(verdict(14) ~ '^passed; What is active now \(v1, release \d+\) is not 
 SELECT is(verdict(15), 'passed; This is older than 24 hours: replay it again before publishing.', 'and what is old');
 SELECT ok(policy_report(10) LIKE '%<p>The gate passes: %' AND policy_report(10) LIKE '%<p>No job is decided otherwise.</p>%'
 	AND policy_report_text(10) LIKE '%No job is decided otherwise.%', 'a report without flips says so');
+
+-- Jobs of a query: nobody has masked them before.
+SELECT policy_stage('v2', 'version: v1
+defaults: {decision: deny}
+evidence: {mask: ["$.tenant", "$.actor", "$.payload.token"]}', NULL) \g /dev/null
+SELECT setval('policy.simulation_id_seq', 1000) \g /dev/null
+CREATE TEMP TABLE queried AS SELECT simulation_id FROM policy_replay_query('v2', $$SELECT '{"topic": "pay.in", "tenant": "secret-tenant",
+	"actor": {"id": "secret-actor"}, "payload": {"token": "secret-token", "password": "secret-password", "open": "seen"}}'::jsonb$$);
+SELECT is((SELECT (f.tenant_id, f.actor_id, f.topic, f.job)::text FROM policy.simulation_flips f JOIN queried USING (simulation_id)),
+	('***'::text, NULL::text, 'pay.in'::text, '{"topic": "pay.in", "tenant": "***", "actor": "***", "payload": {"token": "***", "password": "***", "open": "seen"}}'::jsonb)::text,
+	'what either policy masks is masked in the flips of a query');
+SELECT ok(r.page LIKE '%payload.open: seen%' AND r.page NOT LIKE '%secret-actor%', 'and in its report')
+	FROM queried, regexp_replace(policy_report(simulation_id) || policy_report_text(simulation_id), '<dt>Query</dt>.*?</dd>|Query:.*', '', 'g') r(page);
 
 -- Errors
 SELECT throws_ok(format('SELECT %s(NULL)', f), '22023', 'the simulation''s id is NULL', f || ' of NULL') FROM unnest('{policy_report,policy_report_text}'::text[]) f;
