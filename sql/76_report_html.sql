@@ -180,7 +180,7 @@ CREATE FUNCTION policy.report_html_flips(simulation policy.simulations, rows int
 	WITH words AS MATERIALIZED (SELECT policy.report_words(simulation) AS known),
 	flips AS MATERIALIZED (SELECT f.* FROM policy.report_flips(simulation.simulation_id, rows) f)
 	SELECT CASE WHEN NOT EXISTS (SELECT FROM flips) THEN '<p>No job is decided otherwise.</p>' ELSE concat_ws(E'\n',
-		'<div class="scroll" role="region" aria-label="Jobs decided otherwise" tabindex="0"><table class="jobs">',
+		'<div class="scroll" role="region" aria-label="Table of jobs decided otherwise" tabindex="0"><table class="jobs">',
 		'<caption>Loosened jobs first, and of each kind of change one before the next of any</caption>',
 		'<thead><tr><th scope="col">Job</th><th scope="col">Base says</th><th scope="col">Candidate says</th>'
 			'<th scope="col">Its fields</th></tr></thead><tbody>',
