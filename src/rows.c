@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/tupdesc.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 
@@ -17,6 +18,7 @@ policy_begin_rows(FunctionCallInfo fcinfo, TupleDesc *descriptor)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext caller;
 	Tuplestorestate *rows;
+	Oid			type;
 
 	if (result == NULL || !IsA(result, ReturnSetInfo) ||
 		!(result->allowedModes & SFRM_Materialize))
@@ -26,8 +28,17 @@ policy_begin_rows(FunctionCallInfo fcinfo, TupleDesc *descriptor)
 				 errhint("Call it in FROM, as SELECT * FROM function(...).")));
 
 	caller = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	switch (get_call_result_type(fcinfo, &type, descriptor))
+	{
+		case TYPEFUNC_COMPOSITE:
+			break;
+		case TYPEFUNC_SCALAR:
+			*descriptor = CreateTemplateTupleDesc(1);
+			TupleDescInitEntry(*descriptor, 1, NULL, type, -1, 0);
+			break;
+		default:
+			elog(ERROR, "return type must be a row type or a scalar");
+	}
 	rows = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0,
 								 false, work_mem);
 	result->returnMode = SFRM_Materialize;

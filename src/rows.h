@@ -10,9 +10,9 @@
 
 /*
  * Prepares the result of a set-returning function: a tuplestore in the query's
- * memory context, to which rows of *descriptor, the function's declared result,
- * are to be added.  Raises feature_not_supported where the caller takes no
- * materialized set.
+ * memory context, to which rows of *descriptor are to be added: the function's
+ * declared result, or one column where that is a scalar.  Raises
+ * feature_not_supported where the caller takes no materialized set.
  */
 extern Tuplestorestate *policy_begin_rows(FunctionCallInfo fcinfo,
 										  TupleDesc *descriptor);

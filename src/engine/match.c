@@ -6,133 +6,14 @@
  */
 #include "postgres.h"
 
+#include "engine/conditions.h"
 #include "engine/match.h"
-#include "engine/nulls.h"
 #include "engine/rule_index.h"
 
 #define FEW_FOUND 4
 
 /* A rule's texts and conditions lie together: most of them in so many bytes. */
 #define PARTS_OF_RULE 320
-
-static bool
-glob_matches(const Glob *glob, const JobString *value, PolicyBudget *budget)
-{
-	return policy_budget_spend(budget, 1 + value->len / 64) &&
-		glob_match(glob, value->data, value->len);
-}
-
-static bool
-any_value_matches(const Glob *glob, const JobString *values, int nvalues, PolicyBudget *budget)
-{
-	for (int i = 0; i < nvalues; i++)
-	{
-		if (glob_matches(glob, &values[i], budget))
-			return true;
-	}
-	return false;
-}
-
-/* Whether one of the list's patterns matches one of the values. */
-static bool
-any_glob_matches(const Glob *globs, int count, const JobString *values, int nvalues,
-				 PolicyBudget *budget)
-{
-	for (int i = 0; i < count; i++)
-	{
-		if (any_value_matches(&globs[i], values, nvalues, budget))
-			return true;
-	}
-	return false;
-}
-
-static bool
-lists_hold(const GlobLists *lists, const JobString *values, int nvalues, PolicyBudget *budget)
-{
-	const Glob *all = lists->globs + lists->nany;
-	const Glob *none = all + lists->nall;
-
-	if (lists->nany > 0 && !any_glob_matches(lists->globs, lists->nany, values, nvalues, budget))
-		return false;
-	for (int i = 0; i < lists->nall; i++)
-	{
-		if (!any_value_matches(&all[i], values, nvalues, budget))
-			return false;
-	}
-	return !any_glob_matches(none, lists->nnone, values, nvalues, budget);
-}
-
-static bool
-condition_holds(const CompiledCondition *condition, const Job *job, PolicyBudget *budget)
-{
-	const JobString *values;
-	int			nvalues;
-
-	if (condition->field >= POLICY_FIRST_SET)
-	{
-		const JobSet *set = &job->sets[condition->field - POLICY_FIRST_SET];
-
-		values = set->items;
-		nvalues = set->count;
-	}
-	else
-	{
-		values = &job->fields[condition->field];
-		nvalues = values->data != NULL ? 1 : 0;
-	}
-	return lists_hold(&condition->lists, values, nvalues, budget);
-}
-
-static bool
-label_holds(const CompiledLabel *label, const Job *job, PolicyBudget *budget)
-{
-	const JobString *value = policy_job_label(job, label->name, label->len);
-
-	if (label->present)
-		return value != NULL;
-	return lists_hold(&label->lists, value, value != NULL ? 1 : 0, budget);
-}
-
-/*
- * What a null changes is unknown, but where the predicate looks for null itself.
- * PostgreSQL calls null > 1000 false, and so a null would slip past what an
- * absent field or a string does not.
- */
-static PolicyTruth
-when_holds(const CompiledMatch *match, Job *job)
-{
-	PolicyTruth truth = policy_predicate_test(match->when, job->source);
-	Jsonb	   *comparable = policy_job_comparable(job);
-
-	if (match->lax || comparable == job->source)
-		return truth;
-	if (match->null_places != NULL)
-		comparable = policy_without_nulls(job->source, match->null_places);
-	return policy_predicate_test(match->when, comparable) == truth ? truth : POLICY_UNKNOWN;
-}
-
-/* proven: the condition that is known to hold, or -1. */
-static PolicyTruth
-match_holds(const CompiledMatch *match, int proven, Job *job, PolicyBudget *budget)
-{
-	if (match->has_secrets_present && match->secrets_present != job->secrets_present)
-		return POLICY_FALSE;
-	for (int i = 0; i < match->nconditions; i++)
-	{
-		if (i != proven && !condition_holds(&match->conditions[i], job, budget))
-			return POLICY_FALSE;
-	}
-	for (int i = 0; i < match->nlabels; i++)
-	{
-		if (!label_holds(&match->labels[i], job, budget))
-			return POLICY_FALSE;
-	}
-	if (!match->has_when)
-		return POLICY_TRUE;
-	if (!policy_budget_spend(budget, POLICY_BUDGET_INTERVAL / 8))
-		return POLICY_FALSE;
-	return when_holds(match, job);
-}
 
 /* Whether one of the rule's live exceptions holds. */
 static PolicyTruth
@@ -161,26 +42,14 @@ static PolicyStanding
 standing_without_rate(const CompiledRule *rule, int proven, Job *job, TimestampTz at,
 					  PolicyBudget *budget)
 {
-	bool		restricts = rule->decision >= POLICY_THROTTLE;
 	PolicyTruth holds;
-	PolicyTruth exception;
 
 	if (at < rule->not_before || at >= rule->expires_at)
 		return POLICY_APPLIES_NOT;
 	holds = match_holds(&rule->match, proven, job, budget);
 	if (holds == POLICY_FALSE)
 		return POLICY_APPLIES_NOT;
-	exception = excepted(rule, job, at, budget);
-	if (exception == POLICY_TRUE)
-		return POLICY_APPLIES_NOT;
-	if (!restricts)
-	{
-		if (holds == POLICY_UNKNOWN)
-			return POLICY_APPLIES_NOT;
-		return exception == POLICY_UNKNOWN ? POLICY_APPLIES_MAYBE : POLICY_APPLIES;
-	}
-	return holds == POLICY_UNKNOWN || exception == POLICY_UNKNOWN ?
-		POLICY_APPLIES_UNCERTAIN : POLICY_APPLIES;
+	return standing_of(rule, holds, excepted(rule, job, at, budget));
 }
 
 PolicyTruth
@@ -205,12 +74,9 @@ rule_standing(const CompiledRule *rule, Job *job, TimestampTz at, PolicyRates *r
 		return standing;
 	if (rates != NULL)
 		state = rates->ask(rates, rule, job, at, wait);
-	if (state == POLICY_RATE_EXCEEDED)
-		return standing;
-	*wait = 0;
-	if (state == POLICY_RATE_ADMITS || rule->decision < POLICY_THROTTLE)
-		return POLICY_APPLIES_NOT;
-	return POLICY_APPLIES_UNCERTAIN;
+	if (state != POLICY_RATE_EXCEEDED)
+		*wait = 0;
+	return standing_with_rate(rule, standing, state);
 }
 
 static void

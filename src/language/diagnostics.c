@@ -268,23 +268,31 @@ show_character(char *out, const unsigned char *text, uint32 c, int size)
 }
 
 char *
-policy_excerpt(const char *text, int len)
+policy_shown(const char *text, int len, int max_chars)
 {
-	char		shown[MAX_EXCERPT_CHARS * LONGEST_SHOWN + sizeof(ELLIPSIS)];
+	StringInfoData shown;
 	int			at = 0;
-	int			outlen = 0;
 
-	for (int chars = 0; at < len && chars < MAX_EXCERPT_CHARS; chars++)
+	initStringInfo(&shown);
+	for (int chars = 0; at < len && chars < max_chars; chars++)
 	{
 		const unsigned char *p = (const unsigned char *) text + at;
+		char		piece[LONGEST_SHOWN + 1];
 		int			size;
 		uint32		c = decode_utf8(p, len - at, &size);
 
-		outlen += show_character(shown + outlen, p, c, size);
+		appendBinaryStringInfo(&shown, piece, show_character(piece, p, c, size));
 		at += size;
 	}
-	strcpy(shown + outlen, at < len ? ELLIPSIS : "");
-	return pstrdup(shown);
+	if (at < len)
+		appendStringInfoString(&shown, ELLIPSIS);
+	return shown.data;
+}
+
+char *
+policy_excerpt(const char *text, int len)
+{
+	return policy_shown(text, len, MAX_EXCERPT_CHARS);
 }
 
 /* Case, and which of '-' and '_' was written, make no difference. */

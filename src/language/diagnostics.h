@@ -68,6 +68,9 @@ POLICY_NORETURN extern void policy_diagnostics_raise(PolicyDiagnostics *diags);
  */
 extern char *policy_excerpt(const char *text, int len);
 
+/* The same, cut to a number of characters. */
+extern char *policy_shown(const char *text, int len, int max_chars);
+
 /* The candidate nearest to word by edit distance, or NULL where none is near. */
 extern const char *policy_nearest(const char *word, int len,
 								  const char *const *candidates, int ncandidates);

@@ -69,7 +69,7 @@ $$;
 --
 SELECT is((SELECT array_agg(p.oid::regprocedure::text ORDER BY 1) FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	WHERE has_function_privilege('policy_test_plain', p.oid, 'EXECUTE') AND p.proname !~ '^policy_document_'),
-	'{"policy_evaluate(policy_document,jsonb,timestamp with time zone)",policy_validate(text)}', 'PUBLIC may evaluate and validate a document of its own');
+	'{"policy_evaluate(policy_document,jsonb,timestamp with time zone)",policy_validate(text),policy_test_document(policy_document)}', 'PUBLIC may evaluate, test and validate a document of its own');
 SELECT is(tables_of('policy_test_plain'), '{}', 'PUBLIC has no right on any table, view, sequence, column or partition');
 SELECT is(has_schema_privilege('policy_test_plain', 'policy', p), false, 'PUBLIC has no ' || p || ' of the schema policy') FROM unnest('{USAGE,CREATE}'::text[]) p;
 SELECT is((SELECT count(*) FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
@@ -85,8 +85,8 @@ INSERT INTO expected VALUES
 "jobs UPDATE"}'),
 	('work', '{"policy_claim(text,integer,text[])","policy_heartbeat(bigint,uuid)","policy_complete(bigint,uuid,jsonb)","policy_fail(bigint,uuid,text)"}', '{}'),
 	('approve', '{"policy_approve(bigint,text)","policy_reject(bigint,text)",policy_approvals(boolean)}', '{}'),
-	('author', '{policy_report(bigint),policy_report_text(bigint),"policy_stage(text,policy_document,text)","policy_simulate(jsonb,text)","policy_lint(text,timestamp with time zone)","policy_replay(text,timestamp with time zone,timestamp with time zone,text)","policy_replay_query(text,text)"}', '{simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT}'),
-	('release', '{policy_report(bigint),policy_report_text(bigint),"policy_publish(text,text,text)","policy_rollback(text,text)","policy_acknowledge(bigint,text)",policy_approvals(boolean)}',
+	('author', '{policy_report(bigint),policy_report_text(bigint),"policy_stage(text,policy_document,text)","policy_simulate(jsonb,text)",policy_test(text),"policy_lint(text,timestamp with time zone)","policy_replay(text,timestamp with time zone,timestamp with time zone,text)","policy_replay_query(text,text)"}', '{simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT}'),
+	('release', '{policy_report(bigint),policy_report_text(bigint),"policy_publish(text,text,text)","policy_rollback(text,text)","policy_acknowledge(bigint,text)",policy_test(text),policy_approvals(boolean)}',
 		'{simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,decision_mix SELECT}'),
 	('override', '{}', '{}'),
 	('audit', '{policy_report(bigint),policy_report_text(bigint),policy_approvals(boolean),"policy_lint(text,timestamp with time zone)",policy_verify(),policy.transitions(),policy.job(policy.jobs),policy.job_hash(jsonb),policy.is_last_asked(policy.approvals)}',

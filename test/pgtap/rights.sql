@@ -31,6 +31,7 @@ SELECT is((SELECT array_agg(p.oid::regprocedure::text ORDER BY p.oid::regprocedu
 		'policy_document_recv(internal)',
 		'policy_document_send(policy_document)',
 		'policy_evaluate(policy_document,jsonb,timestamp with time zone)',
+		'policy_test_document(policy_document)',
 		'policy_validate(text)'],
 	'PUBLIC may execute the pure functions of a document, and nothing else');
 SELECT is((SELECT string_agg(c.oid::regclass || ' ' || p, ', ') FROM pg_class c,
