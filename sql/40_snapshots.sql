@@ -254,7 +254,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION policy_publish(text, text, text) IS
-	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Refuses unless a simulation against what is active now is within the gate, or its flips were acknowledged; an override, which is recorded, passes all the same. Raises PE002 for an unknown snapshot, PE004 where it was not replayed, PE005 for a stale simulation, PE006 outside the gate, 42501 for an override without the duty, PE016 where somebody else released meanwhile.';
+	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Refuses unless its own tests pass and a simulation against what is active now is within the gate, or its flips were acknowledged; an override, which is recorded, passes all the same. Raises PE002 for an unknown snapshot, PE004 where it was not replayed, PE005 for a stale simulation, PE006 outside the gate, PE007 where its own tests fail, 42501 for an override without the duty, PE016 where somebody else released meanwhile.';
 
 CREATE FUNCTION policy_rollback(target_snapshot text, note text)
 	RETURNS policy.releases

@@ -378,8 +378,17 @@ DECLARE
 	newest policy.simulations;
 	gate jsonb;
 	failing text;
+	failed integer := policy.tests_failed(pass_gate.snapshot);
 	replay text := format('SELECT * FROM policy_replay(%L)', pass_gate.snapshot);
 BEGIN
+	IF failed > 0 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE007',
+			MESSAGE = format('%s of the own tests of snapshot "%s" %s', failed, pass_gate.snapshot,
+				CASE failed WHEN 1 THEN 'fails' ELSE 'fail' END),
+			DETAIL = 'Nothing was released.',
+			HINT = format('SELECT policy_test(%L)', pass_gate.snapshot);
+	END IF;
 	IF NOT current_setting('policy_engine.require_simulation')::boolean
 		OR NOT EXISTS (SELECT FROM policy.decisions d WHERE d.source IN ('submit', 'update')) THEN
 		RETURN;

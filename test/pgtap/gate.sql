@@ -34,6 +34,15 @@ SELECT policy_publish('v1', 'first') \g /dev/null
 SELECT stage('v2', '  - {id: drop, match: {topics: [''drop.*'']}, decision: allow}') \g /dev/null
 SELECT is(outcome('v2'), 'released ungated', 'nor does another while nothing is recorded');
 
+SELECT policy_stage('failing', E'version: v1\ntests:\n  - {name: n, job: {topic: x}, expect: {decision: allow}}', NULL) \g /dev/null
+SELECT is(outcome('failing'), 'PE007', 'one whose own tests fail passes not even then');
+SET policy_engine.require_simulation = off;
+SELECT is(outcome('failing'), 'PE007', 'nor where no simulation is asked for');
+SET policy_engine.require_simulation = on;
+SELECT throws_like($$SELECT policy_publish('failing', NULL)$$, '1 of the own tests of snapshot "failing" fails', 'it is told how many');
+SELECT lives_ok($$SELECT policy_publish('failing', NULL, 'an outage')$$, 'an override publishes it all the same');
+SELECT policy_rollback('v1', NULL) \g /dev/null
+
 -- With one
 INSERT INTO policy.jobs (topic) SELECT t || '.' || i FROM unnest(ARRAY['drop', 'read', 'write', 'other']) t, generate_series(1, 25) i;
 SELECT is(outcome('v2'), 'PE004', 'a candidate that was not replayed');
