@@ -471,3 +471,22 @@ CREATE FUNCTION policy.record_override(made policy.releases) RETURNS void
 $$;
 COMMENT ON FUNCTION policy.record_override(policy.releases) IS
 	'Records in the evidence that a snapshot was published in spite of the gate, and why.';
+
+CREATE FUNCTION policy.replays(OUT pid integer, OUT simulation_id bigint, OUT snapshot text, OUT started_at timestamptz,
+		OUT jobs bigint, OUT expected bigint) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'policy_replays'
+	LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION policy.replays() IS 'The replays that run in this database now: what policy.replay_progress shows.';
+
+CREATE VIEW policy.replay_progress AS
+	SELECT r.pid, r.simulation_id, r.snapshot, r.started_at, r.jobs, r.expected,
+		least(1, round(r.jobs::numeric / nullif(r.expected, 0), 3)) AS share
+	FROM policy.replays() r;
+COMMENT ON VIEW policy.replay_progress IS 'How far the replays are that run in this database now; 16 of a server at most.';
+COMMENT ON COLUMN policy.replay_progress.pid IS 'The process that replays.';
+COMMENT ON COLUMN policy.replay_progress.simulation_id IS 'The simulation that it will be.';
+COMMENT ON COLUMN policy.replay_progress.snapshot IS 'The candidate, cut after 127 bytes.';
+COMMENT ON COLUMN policy.replay_progress.started_at IS 'When it began to read jobs.';
+COMMENT ON COLUMN policy.replay_progress.jobs IS 'Jobs that it has replayed.';
+COMMENT ON COLUMN policy.replay_progress.expected IS 'Jobs that the planner expects.';
+COMMENT ON COLUMN policy.replay_progress.share IS 'The one of the other, 1 at most.';

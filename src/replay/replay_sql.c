@@ -19,6 +19,7 @@
 #include "utils/json.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -26,6 +27,7 @@
 #include "dispatch/row_writer.h"
 #include "engine/edit.h"
 #include "engine/verdict_sql.h"
+#include "replay/progress.h"
 #include "replay/replay.h"
 #include "replay/replay_init.h"
 #include "store/active.h"
@@ -82,6 +84,7 @@ typedef struct ReplayRun
 {
 	Replay		replay;
 	int64		simulation_id;
+	char	   *snapshot;		/* the candidate's name */
 	bool		recorded;		/* the query is of recorded jobs */
 	TimestampTz since;			/* earlier ones only charge counters */
 	MemoryContext row_context;	/* reset for each job */
@@ -128,6 +131,7 @@ release_run(void *arg)
 {
 	ReplayRun  *run = arg;
 
+	policy_progress_end();
 	if (run->masking != NULL)
 		policy_cache_unpin(run->masking);
 	if (run->base != NULL)
@@ -166,6 +170,7 @@ begin_run(const int64 *simulation_id, text *candidate, text *base, TimestampTz p
 	if (simulation_id != NULL)
 	{
 		run->simulation_id = *simulation_id;
+		run->snapshot = text_to_cstring(candidate);
 		run->flips = row_batch_create("simulation_flips");
 	}
 	set_decisions(run);
@@ -388,8 +393,12 @@ run_query(ReplayRun *run, const char *query, TimestampTz since, TimestampTz unti
 									   NULL, true, 0);
 	if (!run->recorded)
 		check_query_columns(portal->tupDesc);
+	if (run->flips != NULL)
+		policy_progress_begin(run->simulation_id, run->snapshot,
+							  PortalGetPrimaryStmt(portal)->planTree->plan_rows);
 	for (;;)
 	{
+		policy_progress_set(run->replay.jobs);
 		SPI_cursor_fetch(portal, true, FETCH);
 		if (SPI_processed == 0)
 			break;
@@ -397,6 +406,7 @@ run_query(ReplayRun *run, const char *query, TimestampTz since, TimestampTz unti
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
+	policy_progress_end();
 	if (run->flips != NULL)
 		row_batch_write(run->flips);
 }

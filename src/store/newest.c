@@ -42,7 +42,10 @@
 static const char *const watched_names[] = {"release_signal", "releases", "snapshots"};
 static Oid	watched[lengthof(watched_names)];
 
-static uint64 signals = 0;
+/* The count begins past this. */
+#define NOT_WATCHED 0
+
+static uint64 signals = 1;
 
 static struct
 {
@@ -80,6 +83,14 @@ policy_newest_signal(void)
 uint64
 policy_newest_watch(void)
 {
+	static bool has_looked = false;
+
+	/* A session's first decision is slow enough; it may be its only one. */
+	if (!has_looked)
+	{
+		has_looked = true;
+		return NOT_WATCHED;
+	}
 	for (int i = 0; i < (int) lengthof(watched); i++)
 		watched[i] = policy_relation_oid(watched_names[i]);
 	AcceptInvalidationMessages();
@@ -143,13 +154,9 @@ is_newest(int64 release_id, TransactionId *xid)
 void
 policy_newest_learn(const PolicyLook *look, uint64 before)
 {
-	static bool has_looked = false;
-	bool		is_first = !has_looked;
 	TransactionId xid;
 
-	/* A session's first decision is slow enough; it may be its only one. */
-	has_looked = true;
-	if (is_first || !look->found || IsInParallelMode())
+	if (before == NOT_WATCHED || !look->found || IsInParallelMode())
 		return;
 	if (!is_newest(look->release_id, &xid) ||
 		!changes_are_signalled() || signals != before)

@@ -105,6 +105,7 @@ INSERT INTO expected VALUES
 	('policy.pass_gate(text,policy.active)', 'record', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.rollback_loosens(text,text)', 'bigint', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.record_override(policy.releases)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.replays()', 'SETOF record', 'v', 'u', false, false, NULL),
 	('policy.acknowledge_only()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.release_made()', 'trigger', 'v', 'u', false, false, NULL),
 	('policy.release(text,text,text,bigint,text,bigint,bigint)', 'policy.releases', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
@@ -214,7 +215,7 @@ SELECT is((SELECT string_agg(t.tgrelid::regclass || '.' || t.tgname, E'\n' ORDER
 		WHERE NOT t.tgisinternal AND coalesce(obj_description(t.oid, 'pg_trigger'), '') = ''), NULL,
 	'every trigger has a comment');
 SELECT is((SELECT array_agg(c.oid::regclass::text ORDER BY c.relname) FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid),
-	'{policy.active,policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.decision_id_seq,policy.decision_mix,policy.decisions,policy.decisions_default,policy.duties,policy.held_duties,policy.job_id_seq,policy.job_transitions,policy.jobs,policy.maintenance,policy.release_signal,policy.releases,policy.rule_stats,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots,policy.traces}',
+	'{policy.active,policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.decision_id_seq,policy.decision_mix,policy.decisions,policy.decisions_default,policy.duties,policy.held_duties,policy.job_id_seq,policy.job_transitions,policy.jobs,policy.maintenance,policy.release_signal,policy.releases,policy.replay_progress,policy.rule_stats,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots,policy.traces}',
 	'the tables, views and sequences are those that are listed');
 SELECT is((SELECT array_agg(t.tgrelid::regclass || '.' || t.tgname ORDER BY t.tgrelid::regclass::text, t.tgname)
 		FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgrelid IN ('policy.snapshots'::regclass, 'policy.releases'::regclass)

@@ -1,0 +1,81 @@
+# A replay that others look at, cancel and kill; and two who publish at once.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use PolicySession;
+use PostgreSQL::Test::Cluster;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', "policy_engine.require_simulation = on\n");
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION policy_engine;
+	SELECT policy_stage('v' || i, format(E'version: v1\ndefaults: {decision: allow, constraints: {}}\nrules:\n  - {id: r%s, match: {topics: [a]}, decision: allow}\n', i)::policy_document, NULL)
+	FROM generate_series(1, 4) i;
+	SELECT policy_stage('strict', E'version: v1\nrules: []\n', NULL);
+	SELECT policy_publish('v1', NULL);
+	INSERT INTO policy.jobs (topic) SELECT 'a' FROM generate_series(1, 1200)});
+
+my $holder = PolicySession->new($node);
+my $replayer = PolicySession->new($node);
+my $other = PolicySession->new($node);
+
+# Waits for the holder at its 1,300th job, with two fetches of 500 behind it.
+my $waiting = q{SELECT (s.jobs, s.flips, s.tightened)::text FROM policy_replay_query('strict', $$
+	SELECT jsonb_build_object('topic', 'a', 'payload', CASE WHEN i = 1300 THEN pg_advisory_xact_lock_shared(7)::text END) FROM generate_series(1, 2000) i$$) s};
+my $progress = 'SELECT (snapshot, jobs, expected > 0, simulation_id)::text FROM policy.replay_progress ORDER BY 1';
+my $kept = 'SELECT (SELECT count(*) FROM policy.simulations) || \' \' || (SELECT count(*) FROM policy.simulation_flips)';
+
+is($other->ask($progress), '', 'nothing is replayed');
+$holder->ask('SELECT pg_advisory_lock(7)');
+$replayer->send($waiting);
+ok($node->poll_query_until('postgres', 'SELECT jobs FROM policy.replay_progress', '1000'), 'others see how far a replay is');
+like($other->ask($progress), qr/^\(strict,1000,t,1\)$/, 'of which candidate');
+is($other->ask($kept), '0 0', 'and nothing of what it has found');
+$node->safe_psql('postgres', "INSERT INTO policy.jobs (topic) SELECT 'poured' FROM generate_series(1, 50)");
+is($other->ask(q{SELECT (jobs, flips)::text FROM policy_replay('v2')}), '(1250,0)', 'another replay, while jobs pour in, has those that are there');
+
+# Cancelled
+$other->ask('SELECT pg_cancel_backend(' . $replayer->pid . ')');
+like($replayer->answer, qr/57014/, 'a replay is cancelled');
+is($other->ask($progress), '', 'and is no longer shown');
+is($other->ask($kept), '1 0', 'nothing is left of it');
+
+# To its end
+$replayer->send($waiting);
+ok($node->poll_query_until('postgres', 'SELECT jobs FROM policy.replay_progress', '1000'), 'the same again');
+$holder->ask('SELECT pg_advisory_unlock(7)');
+is($replayer->answer, '(2000,2000,2000)', 'ends');
+is($other->ask($progress), '', 'and is no longer shown');
+is($other->ask($kept), '2 2000', 'with all its flips');
+
+# Killed
+$holder->ask('SELECT pg_advisory_lock(7)');
+$replayer->send($waiting);
+$node->poll_query_until('postgres', 'SELECT jobs FROM policy.replay_progress', '1000');
+$other->ask('SELECT pg_terminate_backend(' . $replayer->pid . ')');
+ok($node->poll_query_until('postgres', "SELECT count(*) FROM policy.replay_progress", '0'), 'one that is terminated goes, too');
+is($other->ask($kept), '2 2000', 'and leaves nothing');
+$holder->ask('SELECT pg_advisory_unlock(7)');
+
+# Two who publish at once, both replayed against v1
+$other->ask("SELECT policy_replay('v2'), policy_replay('v3')");
+my $first = PolicySession->new($node);
+is($first->ask("BEGIN; SELECT (policy_publish('v2', NULL)).snapshot"), 'v2', 'one publishes');
+$other->send("SELECT policy_publish('v3', NULL)");
+ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), 'another waits');
+$first->ask('COMMIT');
+like($other->answer, qr/PE016/, 'and is told that somebody else was first');
+like($other->ask("SELECT policy_publish('v3', NULL)"), qr/PE005/, 'its simulation compares with what is no longer active');
+$other->ask("SELECT policy_replay('v3')");
+is($other->ask("SELECT (policy_publish('v3', NULL)).previous_snapshot"), 'v2', 'replayed again, it is published');
+
+$_->finish for $holder, $other, $first;
+$node->stop;
+done_testing();
