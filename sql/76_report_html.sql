@@ -54,6 +54,7 @@ th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: left; 
 th { background: var(--panel); font-weight: 600; }
 .count { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .cell { text-align: right; min-width: 6rem; }
+.matrix th { overflow-wrap: normal; }
 .cell b { display: block; }
 .same { background: var(--same); }
 .loose1 { background: var(--loose1); } .loose2 { background: var(--loose2); } .loose3 { background: var(--loose3); } .loose4 { background: var(--loose4); }
@@ -119,13 +120,13 @@ CREATE FUNCTION policy.report_html_matrix(matrix jsonb, caption text) RETURNS te
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 	SELECT concat_ws(E'\n',
-		format('<div class="scroll" role="region" aria-label="%s" tabindex="0"><table>', policy.html(caption)),
+		format('<div class="scroll" role="region" aria-label="%s" tabindex="0"><table class="matrix">', policy.html(caption)),
 		format('<caption>%s</caption>', policy.html(caption)),
 		format('<thead><tr><th scope="col">From \ to</th>%s</tr></thead><tbody>',
-			(SELECT string_agg(format('<th scope="col">%s</th>', policy.html(d.decision)), '' ORDER BY d.place)
+			(SELECT string_agg(format('<th scope="col">%s</th>', replace(policy.html(d.decision), '_', '_<wbr />')), '' ORDER BY d.place)
 				FROM unnest(policy.report_decisions()) WITH ORDINALITY d(decision, place))),
 		(SELECT string_agg(r.line, E'\n' ORDER BY r.place) FROM (
-			SELECT format('<tr><th scope="row">%s</th>%s</tr>', policy.html(m.from_decision),
+			SELECT format('<tr><th scope="row">%s</th>%s</tr>', replace(policy.html(m.from_decision), '_', '_<wbr />'),
 					string_agg(CASE WHEN m.jobs = 0 THEN '<td class="cell">0</td>'
 						ELSE format('<td class="cell %s"><b>%s</b> %s</td>', CASE m.meaning WHEN 'looser' THEN 'loose' || m.heat
 							WHEN 'stricter' THEN 'tight' || m.heat ELSE 'same' END, policy.number(m.jobs), m.meaning) END, ''
