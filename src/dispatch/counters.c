@@ -11,6 +11,10 @@
  * its counters have.  It is held for the time of a look-up and a charge, with nothing
  * in between that could raise an error or wait.
  *
+ * Requests that are told to come back get into line: were all of them told when the rate
+ * next admits one, all would come then, and all but a few in vain, time and again.  Who
+ * gets out of line in another way leaves a gap.
+ *
  * A counter that nothing is charged to any more is freed when another is put into its
  * bucket, and all of them when there is no room.  One that counts is never freed:
  * while there is no room, new keys are refused.
@@ -45,6 +49,9 @@
 /* A table that is full is not looked through more often than this. */
 #define SWEEP_INTERVAL USECS_PER_SEC
 
+/* Nobody waits for longer because of a line. */
+#define LONGEST_LINE SECS_PER_HOUR
+
 /* How long an operator is told that keys were refused. */
 #define REFUSAL_SHOWN USECS_PER_HOUR
 
@@ -62,6 +69,8 @@ typedef struct Counter
 	uint32		hash;
 	int32		window_seconds;
 	int32		keylen;
+	int64		in_line;		/* requests that were told to come back */
+	TimestampTz line_ends;		/* when the last of them does */
 	Rate		rate;
 	char		key[FLEXIBLE_ARRAY_MEMBER];
 } Counter;
@@ -312,27 +321,44 @@ lock_counter(uint32 hash, const char *key, int keylen, int window_seconds)
 }
 
 static CounterState
-state_of(const Rate *rate, int window_seconds, int64 limit, TimestampTz at, int *wait)
+state_of(const Counter *counter, int64 limit, TimestampTz at, int *wait)
 {
-	if (rate_admits(rate, window_seconds, limit, at))
+	int			window_seconds = counter->window_seconds;
+	int			first;
+	int			last;
+
+	if (rate_admits(&counter->rate, window_seconds, limit, at))
 		return COUNTER_ADMITS;
-	*wait = rate_wait(rate, window_seconds, limit, at);
+	first = rate_wait(&counter->rate, window_seconds, limit, at);
+	last = rate_wait_in_line(&counter->rate, window_seconds, limit,
+							 at < counter->line_ends ? counter->in_line : 0, at);
+	*wait = Min(last, Max(first, LONGEST_LINE));
 	return COUNTER_EXCEEDED;
+}
+
+/* One more has to come back. */
+static void
+get_into_line(Counter *counter, TimestampTz at, int wait)
+{
+	if (at >= counter->line_ends)
+		counter->in_line = 0;
+	counter->in_line++;
+	counter->line_ends = Max(counter->line_ends, at + wait * USECS_PER_SEC);
 }
 
 /* A counter says how it is now, whatever past time it is asked about. */
 static CounterState
 read_counter(const Counter *counter, int64 limit, TimestampTz at, int *wait)
 {
-	Rate		rate;
+	Counter		present;
 
 	if (!rate_is_late(&counter->rate, counter->window_seconds, at))
-		return state_of(&counter->rate, counter->window_seconds, limit, at, wait);
-	rate = counter->rate;
+		return state_of(counter, limit, at, wait);
+	memcpy(&present, counter, offsetof(Counter, key));
 	at = GetCurrentTimestamp();
-	if (rate_is_late(&rate, counter->window_seconds, at))
-		rate_set_back(&rate, counter->window_seconds, at);
-	return state_of(&rate, counter->window_seconds, limit, at, wait);
+	if (rate_is_late(&present.rate, present.window_seconds, at))
+		rate_set_back(&present.rate, present.window_seconds, at);
+	return state_of(&present, limit, at, wait);
 }
 
 /*
@@ -354,9 +380,13 @@ charge_counter(Counter *counter, int64 limit, TimestampTz at, CounterUse use, in
 		rate_set_back(&counter->rate, window_seconds, now);
 		at = now;
 	}
-	state = state_of(&counter->rate, window_seconds, limit, at, wait);
+	if (use == COUNTER_CHARGE_RETURNING && counter->in_line > 0)
+		counter->in_line--;
+	state = state_of(counter, limit, at, wait);
 	if (state == COUNTER_ADMITS || use == COUNTER_CHARGE)
 		rate_charge(&counter->rate, window_seconds, at);
+	else
+		get_into_line(counter, at, *wait);
 	return state;
 }
 

@@ -196,7 +196,8 @@ ask_anew(PolicyAttempt *attempt, const CompiledRule *rule, StringInfo key, Times
 	if (attempt->reads_only)
 		use = COUNTER_READ;
 	else if (rule->decision == POLICY_THROTTLE)
-		use = COUNTER_CHARGE_ADMITTED;
+		use = attempt->prior != NULL && attempt->prior->is_due ?
+			COUNTER_CHARGE_RETURNING : COUNTER_CHARGE_ADMITTED;
 	return ask_counter(rule, key, at, use, wait);
 }
 

@@ -30,7 +30,7 @@ charges_from(const Rate *rate, int64 number)
 {
 	int64		sum = 0;
 
-	for (number = Max(number, rate->newest -RATE_KEPT + 1); number <= rate->newest; number++)
+	for (number = Max(number, rate->latest - RATE_KEPT + 1); number <= rate->latest; number++)
 	{
 		uint32		charges = *bucket(unconstify(Rate *, rate), number);
 
@@ -44,17 +44,17 @@ charges_from(const Rate *rate, int64 number)
 bool
 rate_is_late(const Rate *rate, int window_seconds, TimestampTz at)
 {
-	return rate->newest -bucket_number(at, window_seconds) >= RATE_KEPT - RATE_SUB_BUCKETS;
+	return rate->latest - bucket_number(at, window_seconds) >= RATE_KEPT - RATE_SUB_BUCKETS;
 }
 
 void
 rate_set_back(Rate *rate, int window_seconds, TimestampTz at)
 {
-	int64		sum = charges_from(rate, rate->newest -RATE_KEPT + 1);
+	int64		sum = charges_from(rate, rate->latest - RATE_KEPT + 1);
 
 	memset(rate->charges, 0, sizeof(rate->charges));
-	rate->newest = bucket_number(at, window_seconds);
-	*bucket(rate, rate->newest) = (uint32) Min(sum, PG_UINT32_MAX);
+	rate->latest = bucket_number(at, window_seconds);
+	*bucket(rate, rate->latest) = (uint32) Min(sum, PG_UINT32_MAX);
 }
 
 bool
@@ -71,33 +71,53 @@ rate_charge(Rate *rate, int window_seconds, TimestampTz at)
 	uint32	   *charges;
 
 	if (rate_is_late(rate, window_seconds, at))
-		now = rate->newest -(RATE_KEPT - RATE_SUB_BUCKETS) + 1;
-	if (now - rate->newest >=RATE_KEPT)
+		now = rate->latest - (RATE_KEPT - RATE_SUB_BUCKETS) + 1;
+	if (now - rate->latest >= RATE_KEPT)
 	{
 		memset(rate->charges, 0, sizeof(rate->charges));
-		rate->newest = now;
+		rate->latest = now;
 	}
-	while (rate->newest <now)
-		*bucket(rate, ++rate->newest) = 0;
+	while (rate->latest < now)
+		*bucket(rate, ++rate->latest) = 0;
 	charges = bucket(rate, now);
 	if (*charges < PG_UINT32_MAX)
 		(*charges)++;
 }
 
+/* When a request is admitted that is within the limit, none being charged until then. */
+static TimestampTz
+admitted_at(const Rate *rate, int window_seconds, int64 limit, TimestampTz at)
+{
+	int64		last = bucket_number(at, window_seconds) - RATE_SUB_BUCKETS;
+
+	if (rate_admits(rate, window_seconds, limit, at))
+		return at;
+	/* The last that has to stop counting. */
+	last = Max(last, rate->latest - RATE_KEPT + 1);
+	while (last < rate->latest && charges_from(rate, last + 1) >= limit)
+		last++;
+	return (last + RATE_SUB_BUCKETS + 1) * BUCKET_USECS(window_seconds);
+}
+
+/*
+ * As many as the limit come in one turn, as the charges of now stop counting, and so
+ * do theirs in the next, a window and a sub-bucket later, and what rounding adds.
+ */
+int
+rate_wait_in_line(const Rate *rate, int window_seconds, int64 limit, int64 ahead, TimestampTz at)
+{
+	int64		turn = BUCKET_USECS(window_seconds) * (RATE_SUB_BUCKETS + 1) + USECS_PER_SEC;
+	int64		turns = Min(ahead / limit, PG_INT32_MAX / window_seconds);
+	int64		usecs = turns * turn +
+	admitted_at(rate, window_seconds, limit - ahead % limit, at) - at;
+
+	return (int) Min((usecs + USECS_PER_SEC - 1) / USECS_PER_SEC, PG_INT32_MAX);
+}
+
 int
 rate_wait(const Rate *rate, int window_seconds, int64 limit, TimestampTz at)
 {
-	int64		last = bucket_number(at, window_seconds) - RATE_SUB_BUCKETS;
-	int64		ends;
-
-	if (rate_admits(rate, window_seconds, limit, at))
-		return 0;
-	/* The last that has to stop counting. */
-	last = Max(last, rate->newest -RATE_KEPT + 1);
-	while (last < rate->newest &&charges_from(rate, last + 1) >= limit)
-		last++;
-	ends = (last + RATE_SUB_BUCKETS + 1) * BUCKET_USECS(window_seconds);
-	return (int) Min((ends - at + USECS_PER_SEC - 1) / USECS_PER_SEC, PG_INT32_MAX);
+	return rate_wait_in_line(rate, window_seconds, limit, 0, at);
 }
 
 bool

@@ -30,7 +30,7 @@
 /* Zeroed, nothing was charged.  Its window is its owner's to know. */
 typedef struct Rate
 {
-	int64 newest;				/* the number of the newest sub-bucket */
+	int64		latest;			/* the number of the latest sub-bucket */
 	uint32		charges[RATE_KEPT]; /* by number, round and round */
 } Rate;
 
@@ -51,6 +51,10 @@ extern void rate_charge(Rate *rate, int window_seconds, TimestampTz at);
  * until then; 0 where one is now.
  */
 extern int	rate_wait(const Rate *rate, int window_seconds, int64 limit, TimestampTz at);
+
+/* The same, where some others are ahead, charged as soon as they are admitted. */
+extern int	rate_wait_in_line(const Rate *rate, int window_seconds, int64 limit, int64 ahead,
+							  TimestampTz at);
 
 /* Whether nothing that was charged counts any more. */
 extern bool rate_is_idle(const Rate *rate, int window_seconds, TimestampTz at);

@@ -48,7 +48,7 @@ admitted_since(const Log *log, TimestampTz from)
  * was late may be in the middle.
  */
 static void
-check_no_window_exceeds(const Log *log, TimestampTz newest)
+check_no_window_exceeds(const Log *log, TimestampTz noted)
 {
 	TimestampTz window = log->window_seconds * USECS_PER_SEC;
 
@@ -56,7 +56,7 @@ check_no_window_exceeds(const Log *log, TimestampTz newest)
 	{
 		TimestampTz from = log->admitted[i];
 
-		if (from <= newest &&from >= newest -window)
+		if (from <= noted && from >= noted - window)
 			require(admitted_between(log, from, from + window) <= log->limit);
 	}
 }
@@ -71,6 +71,22 @@ check_wait(const Rate *rate, const Log *log, TimestampTz at)
 	if (wait > 0)
 		require(!rate_admits(rate, log->window_seconds, log->limit,
 							 at + (wait - 1) * USECS_PER_SEC));
+}
+
+/* Those who wait in line are admitted when they come back, all of them. */
+static void
+check_line(const Rate *rate, const Log *log, TimestampTz at)
+{
+	Rate		future = *rate;
+
+	for (int64 ahead = 0; ahead < 3 * log->limit; ahead++)
+	{
+		TimestampTz comes = at + USECS_PER_SEC *
+		rate_wait_in_line(rate, log->window_seconds, log->limit, ahead, at);
+
+		require(rate_admits(&future, log->window_seconds, log->limit, comes));
+		rate_charge(&future, log->window_seconds, comes);
+	}
 }
 
 /* How much more than the last window may count against a request. */
@@ -137,7 +153,10 @@ run(const uint8 *data, size_t size, Log *log, TimestampTz time)
 		}
 		check_wait(&rate, log, clock);
 		if (in_order)
+		{
 			check_is_close(&rate, log, time);
+			check_line(&rate, log, time);
+		}
 		request(&rate, log, time, clock);
 	}
 }
