@@ -285,6 +285,7 @@ compile_rule(Compilation *compilation, const PolicyRule *rule, int position,
 	compiled->decision = rule->decision;
 	compiled->monitor = rule->monitor;
 	compiled->position = position;
+	compiled->proven = -1;
 	compiled->not_before = rule->not_before;
 	compiled->expires_at = rule->expires_at;
 	compile_match(compilation, &rule->match, &compiled->match);
@@ -341,7 +342,7 @@ brief_rules(CompiledPolicy *policy)
 		const CompiledRule *rule = &policy->rules[i];
 
 		policy->briefs[i] = (uint8) ((int) rule->decision << 4) |
-			(compiled_rule_is_certain(rule) ? RULE_CERTAIN : 0) | (rule->monitor ? RULE_MONITOR : 0) |
+			(rule->monitor ? RULE_MONITOR : 0) |
 			(rule->constraints->u.object.count > 0 ? RULE_BOUNDS : 0);
 	}
 }
@@ -390,8 +391,8 @@ policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
 	complete = compile_rules(&compilation, policy, tree, budget);
 	if (complete)
 	{
-		compiled->index = rule_index_build(compiled->rules, compiled->nrules);
 		brief_rules(compiled);
+		compiled->index = rule_index_make(compiled->rules, compiled->briefs, compiled->nrules);
 	}
 	if (compilation.alone != NULL)
 		pfree(compilation.alone);

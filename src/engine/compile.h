@@ -4,7 +4,7 @@
  *
  * Rules keep document order and carry their standing; disabled rules are gone.
  * Nothing in it changes after policy_compile() but the reference count, which
- * is store/'s.
+ * is store/'s, and the rules' index, which is built at the second decision.
  */
 #ifndef POLICY_COMPILE_H
 #define POLICY_COMPILE_H

@@ -285,7 +285,7 @@ policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 		policy_verdict_of_invalid(job, verdict);
 		return true;
 	}
-	rule_index_meet(policy->index, job, &found);
+	rule_index_meet_sparing(policy->index, job, &found);
 	if (satisfied == NULL && policy_decision_cache_size > 0 && !policy->has_velocity &&
 		found.total - found.open >= VERDICT_CACHE_FEW)
 		return decide_cached(policy, &found, job, at, budget, verdict);

@@ -26,8 +26,13 @@ typedef struct Dimension
 
 struct RuleIndex
 {
-	const CompiledRule *rules;
+	CompiledRule *rules;
+	uint8	   *briefs;
 	int			nrules;
+	MemoryContext context;		/* the policy's */
+	bool		spared;			/* a job has gone without what follows */
+	bool		begun;
+	bool		built;
 	KeyTable	labels;			/* the names that conditions look at */
 	KeyTable	keys;
 	Dimension  *dimensions;		/* the fields', then the labels' */
@@ -389,29 +394,40 @@ describe_dimensions(RuleIndex *index, MemoryContext scratch)
 }
 
 RuleIndex *
-rule_index_build(CompiledRule *rules, int nrules)
+rule_index_make(CompiledRule *rules, uint8 *briefs, int nrules)
+{
+	RuleIndex  *index = palloc0(sizeof(RuleIndex));
+
+	index->rules = rules;
+	index->briefs = briefs;
+	index->nrules = nrules;
+	index->context = CurrentMemoryContext;
+	return index;
+}
+
+/* In the current memory context, as everything that the index keeps. */
+static void
+build_tables(RuleIndex *index)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext scratch = AllocSetContextCreate(context, "rule index build",
 												  ALLOCSET_DEFAULT_SIZES);
-	RuleIndex  *index = palloc0(sizeof(RuleIndex));
 	IndexBuild	build = {.index = index};
 	int64		patterns = 0;
 
-	index->rules = rules;
-	index->nrules = nrules;
-	number_labels(index, rules);
+	number_labels(index, index->rules);
 
 	MemoryContextSwitchTo(scratch);
-	for (int i = 0; i < nrules; i++)
-		patterns += count_patterns(&rules[i]);
+	for (int i = 0; i < index->nrules; i++)
+		patterns += count_patterns(&index->rules[i]);
 	key_table_init(&build.counted, patterns);
-	index->always = palloc(sizeof(int) * Max(nrules, 1));
+	index->nalways = 0;
+	index->always = palloc(sizeof(int) * Max(index->nrules, 1));
 	build.uses = palloc0(sizeof(DimensionUse) * index->ndimensions);
-	for (int i = 0; i < nrules; i++)
-		visit_conditions(&build, &rules[i], count_list);
-	for (int i = 0; i < nrules; i++)
-		choose_keys(&build, &rules[i], i);
+	for (int i = 0; i < index->nrules; i++)
+		visit_conditions(&build, &index->rules[i], count_list);
+	for (int i = 0; i < index->nrules; i++)
+		choose_keys(&build, &index->rules[i], i);
 
 	MemoryContextSwitchTo(context);
 	index->always = memcpy(palloc(sizeof(int) * Max(index->nalways, 1)), index->always,
@@ -419,7 +435,29 @@ rule_index_build(CompiledRule *rules, int nrules)
 	fill_postings(index, build.chosen, build.nchosen);
 	describe_dimensions(index, scratch);
 	MemoryContextDelete(scratch);
-	return index;
+}
+
+/*
+ * An error leaves it begun, to be built anew: no job goes without it any more, for
+ * the rules are then marked as having been found by it.
+ */
+static void
+build(RuleIndex *index)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "rule index",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+
+	index->begun = true;
+	build_tables(index);
+	for (int i = 0; i < index->nrules; i++)
+	{
+		if (compiled_rule_is_certain(&index->rules[i]))
+			index->briefs[i] |= RULE_CERTAIN;
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextSetParent(context, index->context);
+	index->built = true;
 }
 
 static void
@@ -432,6 +470,7 @@ init_found(FoundRules *found, const RuleIndex *index)
 	found->capacity = FEW_RUNS;
 	found->total = 0;
 	found->open = 0;
+	found->every = false;
 }
 
 static void
@@ -592,19 +631,52 @@ sort_many(const FoundRules *found, int nrules, int *rules)
 #define FEW_RULES 32
 
 void
-rule_index_meet(const RuleIndex *index, const Job *job, FoundRules *found)
+rule_index_meet(RuleIndex *index, const Job *job, FoundRules *found)
 {
+	if (!index->built)
+		build(index);
 	init_found(found, index);
 	find_runs(found, job);
 	meet_keys(found);
+}
+
+void
+rule_index_meet_sparing(RuleIndex *index, const Job *job, FoundRules *found)
+{
+	if (index->begun || index->spared)
+	{
+		rule_index_meet(index, job, found);
+		return;
+	}
+	init_found(found, index);
+	found->total = index->nrules;
+	found->open = index->nrules;
+	found->every = true;
+	index->spared = true;
+}
+
+static int *
+every_rule(const RuleIndex *index, int *count)
+{
+	int		   *rules = palloc(sizeof(int) * (index->nrules + 1));
+
+	if (index->begun)
+		elog(ERROR, "rules that were met without an index are read with it");
+	for (int i = 0; i < index->nrules; i++)
+		rules[i] = i;
+	*count = index->nrules;
+	return rules;
 }
 
 int *
 rule_index_all(const FoundRules *found, int *count)
 {
 	int			nrules = found->index->nrules;
-	int		   *rules = palloc(sizeof(int) * (Min(found->total, nrules) + 1));
+	int		   *rules;
 
+	if (found->every)
+		return every_rule(found->index, count);
+	rules = palloc(sizeof(int) * (Min(found->total, nrules) + 1));
 	*count = found->total <= FEW_RULES ? sort_few(found, rules) :
 		sort_many(found, nrules, rules);
 	return rules;
@@ -615,6 +687,8 @@ rule_index_open(const FoundRules *found, int *count)
 {
 	FoundRules	open;
 
+	if (found->every)
+		return every_rule(found->index, count);
 	init_found(&open, found->index);
 	for (int i = 0; i < found->nruns; i++)
 		add_run(&open, found->runs[i].rules, found->runs[i].open, found->runs[i].open);

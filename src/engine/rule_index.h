@@ -21,8 +21,11 @@
 #include "engine/job.h"
 #include "engine/key_table.h"
 
-/* Builds in the current memory context; sets each rule's `proven`. */
-extern RuleIndex *rule_index_build(CompiledRule *rules, int nrules);
+/*
+ * An index of rules, in the current memory context, where it stays.  It is built once
+ * it is asked, and sets each rule's `proven` and its brief's RULE_CERTAIN then.
+ */
+extern RuleIndex *rule_index_make(CompiledRule *rules, uint8 *briefs, int nrules);
 
 /*
  * Rules that a look-up has met together, ascending but for this: those come first
@@ -53,11 +56,19 @@ typedef struct FoundRules
 	int			capacity;
 	int			total;			/* rules in the runs */
 	int			open;			/* of these, open ones */
+	bool		every;			/* all rules, and no runs */
 	RuleRun		few[FEW_RUNS];
 } FoundRules;
 
 /* Finds what the job can match; may allocate in the current memory context. */
-extern void rule_index_meet(const RuleIndex *index, const Job *job, FoundRules *found);
+extern void rule_index_meet(RuleIndex *index, const Job *job, FoundRules *found);
+
+/*
+ * The same, but that the first job of all is given every rule, each open: trying them
+ * costs less than building does, and a session may decide once only.  What is found
+ * must be read before anything else is met.
+ */
+extern void rule_index_meet_sparing(RuleIndex *index, const Job *job, FoundRules *found);
 
 /*
  * The positions of the rules that were met, ascending, each once; allocated in the
