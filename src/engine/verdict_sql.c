@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/array.h"
+#include "utils/catcache.h"
 #include "utils/syscache.h"
 
 #include "engine/verdict_cache.h"
@@ -28,19 +29,26 @@ enum
 	VERDICT_NCOLUMNS
 };
 
+/* All labels are read in one scan, which a new session's first decision waits for. */
 void
 policy_decision_oids(Oid enumtype, Oid *decisions)
 {
+	CatCList   *labels = SearchSysCacheList1(ENUMTYPOIDNAME, ObjectIdGetDatum(enumtype));
+
 	for (int i = 0; i < POLICY_NDECISIONS; i++)
 	{
-		HeapTuple	tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(enumtype),
-											CStringGetDatum(policy_decision_labels[i]));
+		decisions[i] = InvalidOid;
+		for (int j = 0; j < labels->n_members; j++)
+		{
+			Form_pg_enum label = (Form_pg_enum) GETSTRUCT(&labels->members[j]->tuple);
 
-		if (!HeapTupleIsValid(tuple))
+			if (strcmp(NameStr(label->enumlabel), policy_decision_labels[i]) == 0)
+				decisions[i] = label->oid;
+		}
+		if (!OidIsValid(decisions[i]))
 			elog(ERROR, "policy_decision has no label \"%s\"", policy_decision_labels[i]);
-		decisions[i] = ((Form_pg_enum) GETSTRUCT(tuple))->oid;
-		ReleaseSysCache(tuple);
 	}
+	ReleaseSysCacheList(labels);
 }
 
 void

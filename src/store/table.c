@@ -8,6 +8,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "storage/proc.h"
 #include "utils/lsyscache.h"
 #include "utils/relcache.h"
@@ -49,11 +50,36 @@ policy_table_open(const char *name)
 	return table_open(policy_relation_oid(name), AccessShareLock);
 }
 
+/*
+ * The primary key under the name that it was made with, or NULL where that is not it:
+ * a new session's first list of a table's indexes takes as long as opening one.
+ */
+static Relation
+open_named_key(Relation relation)
+{
+	char	   *name = psprintf("%s_pkey", RelationGetRelationName(relation));
+	Oid			oid = get_relname_relid(name, RelationGetNamespace(relation));
+	Relation	index;
+
+	pfree(name);
+	if (!OidIsValid(oid) || get_rel_relkind(oid) != RELKIND_INDEX)
+		return NULL;
+	index = index_open(oid, AccessShareLock);
+	if (index->rd_index->indrelid == RelationGetRelid(relation) &&
+		index->rd_index->indisprimary && index->rd_index->indisvalid)
+		return index;
+	index_close(index, AccessShareLock);
+	return NULL;
+}
+
 Relation
 policy_primary_key_open(Relation relation)
 {
+	Relation	named = relation->rd_indexvalid ? NULL : open_named_key(relation);
 	Oid			index;
 
+	if (named != NULL)
+		return named;
 	RelationGetIndexList(relation);
 	index = relation->rd_pkindex;
 	if (!OidIsValid(index))
