@@ -38,13 +38,14 @@ COMMENT ON FUNCTION policy.release_made() IS
 CREATE TABLE policy.snapshots (
 	snapshot text COLLATE "C" NOT NULL,
 	document policy_document NOT NULL,
-	sha256 bytea GENERATED ALWAYS AS (policy.document_sha256(document)) STORED,
+	sha256 bytea NOT NULL,
 	note text,
 	staged_by text NOT NULL,
 	staged_at timestamptz NOT NULL,
-	CONSTRAINT snapshots_pkey PRIMARY KEY (snapshot),
-	CONSTRAINT snapshots_snapshot_check CHECK (snapshot OPERATOR(pg_catalog.~) '^[^[:cntrl:]]{1,128}$')
+	CONSTRAINT snapshots_pkey PRIMARY KEY (snapshot)
 );
+-- Neither here nor in policy.releases is there a CHECK or a generated column: what a new
+-- session must load of a table's definition is a tenth of its first decision.
 COMMENT ON TABLE policy.snapshots IS 'Immutable, named policies. Append-only.';
 COMMENT ON COLUMN policy.snapshots.snapshot IS 'The name, 1 to 128 characters, none a control character.';
 COMMENT ON COLUMN policy.snapshots.document IS 'The policy.';
@@ -53,12 +54,35 @@ COMMENT ON COLUMN policy.snapshots.note IS 'What its author said of it.';
 COMMENT ON COLUMN policy.snapshots.staged_by IS 'The login that staged it.';
 COMMENT ON COLUMN policy.snapshots.staged_at IS 'When it was staged.';
 
+CREATE FUNCTION policy.check_snapshot() RETURNS trigger
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF NEW.snapshot !~ '^[^[:cntrl:]]{1,128}$' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'invalid snapshot name',
+			DETAIL = format('%L has %s characters.', left(NEW.snapshot, 128), length(NEW.snapshot)),
+			HINT = 'A name has 1 to 128 characters, none of them a control character.';
+	END IF;
+	NEW.sha256 := policy.document_sha256(NEW.document);
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION policy.check_snapshot() IS
+	'Trigger of policy.snapshots: sets sha256, whatever is given. Raises check_violation for a name that is too short or long, or has control characters.';
+
+CREATE TRIGGER check_snapshot BEFORE INSERT ON policy.snapshots
+	FOR EACH ROW EXECUTE FUNCTION policy.check_snapshot();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON policy.snapshots
 	FOR EACH ROW EXECUTE FUNCTION policy.refuse_change();
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON policy.snapshots
 	FOR EACH STATEMENT EXECUTE FUNCTION policy.refuse_change();
+ALTER TABLE policy.snapshots ENABLE ALWAYS TRIGGER check_snapshot;
 ALTER TABLE policy.snapshots ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE policy.snapshots ENABLE ALWAYS TRIGGER refuse_truncate;
+COMMENT ON TRIGGER check_snapshot ON policy.snapshots IS 'A name that can be printed, and the text''s own SHA-256.';
 COMMENT ON TRIGGER refuse_change ON policy.snapshots IS 'Append-only: raises PE011.';
 COMMENT ON TRIGGER refuse_truncate ON policy.snapshots IS 'Append-only: raises PE011.';
 
@@ -73,8 +97,7 @@ CREATE TABLE policy.releases (
 	simulation_id bigint,
 	override_reason text,
 	loosened bigint,
-	CONSTRAINT releases_pkey PRIMARY KEY (release_id),
-	CONSTRAINT releases_action_check CHECK (action IN ('publish', 'rollback'))
+	CONSTRAINT releases_pkey PRIMARY KEY (release_id)
 );
 -- No foreign key to snapshots: pg_restore -j loads both tables at once.  Nothing
 -- but the verbs writes here, and they check.
@@ -91,15 +114,36 @@ COMMENT ON COLUMN policy.releases.simulation_id IS 'The simulation that let it p
 COMMENT ON COLUMN policy.releases.override_reason IS 'Why it was published all the same; NULL where nothing was overridden.';
 COMMENT ON COLUMN policy.releases.loosened IS 'Recorded jobs that it decides more loosely; NULL where none were replayed.';
 
+CREATE FUNCTION policy.check_release() RETURNS trigger
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF NEW.action NOT IN ('publish', 'rollback') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = format('%L is no release', NEW.action),
+			HINT = 'Release a snapshot by policy_publish or policy_rollback.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION policy.check_release() IS
+	'Trigger of policy.releases: raises check_violation for an action that is neither publish nor rollback.';
+
+CREATE TRIGGER check_release BEFORE INSERT ON policy.releases
+	FOR EACH ROW EXECUTE FUNCTION policy.check_release();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON policy.releases
 	FOR EACH ROW EXECUTE FUNCTION policy.refuse_change();
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON policy.releases
 	FOR EACH STATEMENT EXECUTE FUNCTION policy.refuse_change();
 CREATE TRIGGER release_made AFTER INSERT ON policy.releases
 	FOR EACH ROW EXECUTE FUNCTION policy.release_made();
+ALTER TABLE policy.releases ENABLE ALWAYS TRIGGER check_release;
 ALTER TABLE policy.releases ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE policy.releases ENABLE ALWAYS TRIGGER refuse_truncate;
 ALTER TABLE policy.releases ENABLE ALWAYS TRIGGER release_made;
+COMMENT ON TRIGGER check_release ON policy.releases IS 'A publish or a rollback.';
 COMMENT ON TRIGGER refuse_change ON policy.releases IS 'Append-only: raises PE011.';
 COMMENT ON TRIGGER refuse_truncate ON policy.releases IS 'Append-only: raises PE011.';
 COMMENT ON TRIGGER release_made ON policy.releases IS 'Makes a release seen by the session that made it.';

@@ -58,6 +58,8 @@ INSERT INTO expected VALUES
 	('policy_status()', 'record', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy.document_sha256(policy_document)', 'bytea', 'i', 's', true, false, NULL),
 	('policy.check_document(policy_document)', 'void', 's', 's', true, false, NULL),
+	('policy.check_snapshot()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.check_release()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.refuse_change()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.replay_jobs(bigint,text,text,timestamp with time zone,text,timestamp with time zone,timestamp with time zone)', 'jsonb', 'v', 'u', false, false, NULL),
 	('policy.begin_simulation(text,text)', 'record', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
@@ -220,7 +222,7 @@ SELECT is((SELECT array_agg(c.oid::regclass::text ORDER BY c.relname) FROM membe
 SELECT is((SELECT array_agg(t.tgrelid::regclass || '.' || t.tgname ORDER BY t.tgrelid::regclass::text, t.tgname)
 		FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgrelid IN ('policy.snapshots'::regclass, 'policy.releases'::regclass)
 		AND t.tgenabled = 'A'),
-	'{policy.releases.refuse_change,policy.releases.refuse_truncate,policy.releases.release_made,policy.snapshots.refuse_change,policy.snapshots.refuse_truncate}',
+	'{policy.releases.check_release,policy.releases.refuse_change,policy.releases.refuse_truncate,policy.releases.release_made,policy.snapshots.check_snapshot,policy.snapshots.refuse_change,policy.snapshots.refuse_truncate}',
 	'the triggers fire always, on a replica too');
 
 --

@@ -494,7 +494,7 @@ SELECT is_empty($$SELECT policy_claim('worker', 10)$$, 'whatever the fail mode')
 RESET policy_engine.fail_mode;
 SELECT set_eq('SELECT * FROM policy.jobs', 'SELECT * FROM waiting', 'and changes nothing');
 SELECT is((SELECT count(*) FROM policy.decisions), :decisions::bigint, 'nor records anything');
-INSERT INTO policy.snapshots (snapshot, document, note, staged_by, staged_at) SELECT snapshot, document, note, staged_by, staged_at FROM kept;
+INSERT INTO policy.snapshots SELECT * FROM kept;
 ALTER TABLE policy.snapshots ENABLE TRIGGER ALL;
 SELECT is((claim()).job_id, :id::bigint, 'once it can be read again the queue goes on');
 

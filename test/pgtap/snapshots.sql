@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(102);
+SELECT plan(103);
 
 CREATE TABLE texts (name text, source text);
 INSERT INTO texts VALUES ('one', E'version: v1\nrules: [{id: one, decision: allow}]\n'),
@@ -185,9 +185,11 @@ INSERT INTO policy.releases (release_id, action, snapshot, released_by, released
 	VALUES (6, 'publish', 'still to come', 'elsewhere', now());
 SELECT is((v.decision::text, v.snapshot)::text, ('DENY', NULL::text)::text, 'one that comes before its snapshot denies')
 	FROM policy_evaluate('{"topic": "a"}'::jsonb) v;
-INSERT INTO policy.snapshots (snapshot, document, staged_by, staged_at)
-	SELECT 'still to come', source, 'elsewhere', now() FROM (SELECT source::policy_document FROM texts WHERE name = 'three') t;
+INSERT INTO policy.snapshots (snapshot, document, sha256, staged_by, staged_at)
+	SELECT 'still to come', source, 'not its own', 'elsewhere', now() FROM (SELECT source::policy_document FROM texts WHERE name = 'three') t;
 SELECT is(active_rule(), 'still to come:three', 'and is in force as soon as that has come');
+SELECT is(sha256, sha256(convert_to(t.source, 'UTF8')), 'under the SHA-256 of its text, whatever was given')
+	FROM policy.snapshots s, texts t WHERE s.snapshot = 'still to come' AND t.name = 'three';
 RESET session_replication_role;
 
 SET LOCAL policy_engine.fail_mode = open;
