@@ -308,7 +308,8 @@ ask_counter(PolicyRates *asked, const CompiledRule *rule, const Job *job, Timest
 						 rates->at);
 	*wait = admits ? 0 : Max(1, rate_wait(&counter->rate, velocity->window_seconds,
 										  velocity->max_requests, rates->at));
-	if (rates->charges)
+	/* What is throttled is given back, and charged when it is admitted. */
+	if (rates->charges && (admits || rule->decision != POLICY_THROTTLE))
 		rate_charge(&counter->rate, velocity->window_seconds, rates->at);
 	return admits ? POLICY_RATE_ADMITS : POLICY_RATE_EXCEEDED;
 }
