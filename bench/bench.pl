@@ -12,6 +12,7 @@ use BenchSession;
 use EvaluationBench;
 use LintBench;
 use Measure qw(rows series missed say_now);
+use VelocityBench;
 use WritingBench;
 
 my %options = (mode => 'full', commit => 'unknown');
@@ -23,6 +24,7 @@ my %sections = (
 	cache => \&EvaluationBench::cache,
 	sweeps => \&EvaluationBench::sweeps,
 	lint => \&LintBench::lint,
+	velocity => \&VelocityBench::velocity,
 	writing => \&WritingBench::writing);
 
 # jobs, and runs of everything; verdicts that are checked at most, and rules that the
@@ -79,9 +81,9 @@ my $session = BenchSession->new;
 my $size = { %{ $sizes{ $options{mode} } }, floor => $options{floor} };
 
 @chosen = grep { $_ ne 'sweeps' || $options{mode} eq 'full' }
-  qw(evaluation memory first parallel cache writing lint sweeps)
+  qw(evaluation memory first parallel cache writing velocity lint sweeps)
   if !@chosen;
-EvaluationBench::prepare($session, $size) if grep { $_ ne 'lint' } @chosen;
+EvaluationBench::prepare($session, $size) if grep { $_ ne 'lint' && $_ ne 'velocity' } @chosen;
 for my $section (@chosen)
 {
 	my $begun = time;
