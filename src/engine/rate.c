@@ -126,11 +126,13 @@ rate_is_idle(const Rate *rate, int window_seconds, TimestampTz at)
 	return rate_admits(rate, window_seconds, 1, at);
 }
 
-static void
-append_string(StringInfo key, const char *data, int len)
+/* Bytes with their length before them, where there is room. */
+static inline char *
+put_string(char *to, const char *data, int len)
 {
-	appendBinaryStringInfo(key, (char *) &len, sizeof(len));
-	appendBinaryStringInfo(key, data, len);
+	memcpy(to, &len, sizeof(len));
+	memcpy(to + sizeof(len), data, len);
+	return to + sizeof(len) + len;
 }
 
 static const JobString *
@@ -150,22 +152,32 @@ part_value(const PolicyKeyPart *part, const Job *job)
 	return &job->fields[fields[part->kind]];
 }
 
+/* A kind, a label's name where it is one, and the value, an absent one as empty. */
+static void
+append_part(StringInfo key, const PolicyKeyPart *part, const Job *job)
+{
+	const JobString *value = part_value(part, job);
+	bool		absent = value == NULL || value->data == NULL;
+	char	   *to;
+
+	enlargeStringInfo(key, 1 + 2 * sizeof(int) + part->labellen + (absent ? 0 : value->len));
+	to = key->data + key->len;
+	*to++ = 'a' + part->kind;
+	if (part->kind == POLICY_KEYPART_LABEL)
+		to = put_string(to, part->label, part->labellen);
+	to = absent ? put_string(to, "", 0) : put_string(to, value->data, value->len);
+	key->len = to - key->data;
+}
+
 void
 rate_key(StringInfo key, const char *rule_id, const PolicyVelocity *velocity, const Job *job)
 {
-	append_string(key, rule_id, strlen(rule_id));
-	appendBinaryStringInfo(key, (char *) &velocity->window_seconds, sizeof(int));
-	for (int i = 0; i < velocity->nparts; i++)
-	{
-		const PolicyKeyPart *part = &velocity->parts[i];
-		const JobString *value = part_value(part, job);
+	int			len = strlen(rule_id);
 
-		appendStringInfoChar(key, 'a' + part->kind);
-		if (part->kind == POLICY_KEYPART_LABEL)
-			append_string(key, part->label, part->labellen);
-		if (value == NULL || value->data == NULL)
-			append_string(key, "", 0);
-		else
-			append_string(key, value->data, value->len);
-	}
+	enlargeStringInfo(key, 2 * sizeof(int) + len);
+	memcpy(key->data + key->len, &velocity->window_seconds, sizeof(int));
+	put_string(key->data + key->len + sizeof(int), rule_id, len);
+	key->len += 2 * sizeof(int) + len;
+	for (int i = 0; i < velocity->nparts; i++)
+		append_part(key, &velocity->parts[i], job);
 }
