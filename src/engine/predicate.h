@@ -19,10 +19,13 @@ typedef enum PolicyTruth
 
 typedef struct PolicyPredicate PolicyPredicate;
 
-/* text is what policy_predicate_parse() returned; current memory context. */
+/*
+ * text is what policy_predicate_parse() returned; current memory context, where what
+ * it becomes at its first test stays too.
+ */
 extern PolicyPredicate *policy_predicate_compile(const char *text);
 
 /* Any error that the job provokes is POLICY_UNKNOWN. */
-extern PolicyTruth policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job);
+extern PolicyTruth policy_predicate_test(PolicyPredicate *predicate, Jsonb *job);
 
 #endif							/* POLICY_PREDICATE_H */

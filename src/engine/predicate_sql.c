@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/jsonpath.h"
 #include "utils/memutils.h"
 
@@ -14,20 +15,31 @@
 
 struct PolicyPredicate
 {
-	JsonPath   *path;
+	const char *text;
+	JsonPath   *path;			/* NULL until it is tested */
 	Jsonb	   *no_variables;
 };
 
 PolicyPredicate *
 policy_predicate_compile(const char *text)
 {
-	PolicyPredicate *predicate = palloc(sizeof(PolicyPredicate));
-	Datum		path = DirectFunctionCall1(jsonpath_in, CStringGetDatum(text));
-	Datum		variables = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	PolicyPredicate *predicate = palloc0(sizeof(PolicyPredicate));
 
-	predicate->path = DatumGetJsonPathP(path);
-	predicate->no_variables = DatumGetJsonbP(variables);
+	predicate->text = pstrdup(text);
 	return predicate;
+}
+
+/* The text has been parsed before; few sessions test every predicate of a policy. */
+static void
+prepare(PolicyPredicate *predicate)
+{
+	Datum		path = DirectFunctionCall1(jsonpath_in, CStringGetDatum(predicate->text));
+	Datum		variables = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(predicate));
+
+	predicate->no_variables = DatumGetJsonbP(datumCopy(variables, false, -1));
+	predicate->path = DatumGetJsonPathP(datumCopy(path, false, -1));
+	MemoryContextSwitchTo(caller);
 }
 
 /*
@@ -36,12 +48,14 @@ policy_predicate_compile(const char *text)
  * needed to go on after it: evaluating a jsonpath takes nothing but memory.
  */
 PolicyTruth
-policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job)
+policy_predicate_test(PolicyPredicate *predicate, Jsonb *job)
 {
 	LOCAL_FCINFO(fcinfo, 4);
 	volatile PolicyTruth truth = POLICY_UNKNOWN;
 	MemoryContext context = CurrentMemoryContext;
 
+	if (predicate->path == NULL)
+		prepare(predicate);
 	InitFunctionCallInfoData(*fcinfo, NULL, 4, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = JsonbPGetDatum(job);
 	fcinfo->args[0].isnull = false;

@@ -98,17 +98,21 @@ tree_crc(const uint8 *digest, const char *tree, int len)
 	return crc;
 }
 
-static void
-read_header(Datum document, PolicyDocument *header)
+/* A document's bytes from offset on, at most len of them, as varlena. */
+static struct varlena *
+read_part(Datum document, Size offset, Size len)
 {
-	struct varlena *slice = PG_DETOAST_DATUM_SLICE(document, 0,
-												   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
+	return PG_DETOAST_DATUM_SLICE(document, offset - VARHDRSZ, len);
+}
 
-	if (VARSIZE_ANY_EXHDR(slice) < POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ)
+/* From the bytes at a document's beginning. */
+static void
+read_header(struct varlena *beginning, PolicyDocument *header)
+{
+	if (VARSIZE_ANY_EXHDR(beginning) < POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ)
 		report_corrupted();
-	memcpy((char *) header + VARHDRSZ, VARDATA_ANY(slice),
+	memcpy((char *) header + VARHDRSZ, VARDATA_ANY(beginning),
 		   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
-	pfree(slice);
 }
 
 void
@@ -117,7 +121,7 @@ policy_document_digest(Datum document, uint8 *digest)
 	PolicyDocument header = {0};
 	PolicyDocument *whole;
 
-	read_header(document, &header);
+	read_header(read_part(document, VARHDRSZ, POLICY_DOCUMENT_HEADER_BYTES), &header);
 	if (header.format == POLICY_DOCUMENT_FORMAT)
 	{
 		memcpy(digest, header.digest, POLICY_DIGEST_LENGTH);
@@ -130,6 +134,9 @@ policy_document_digest(Datum document, uint8 *digest)
 		pfree(whole);
 }
 
+/* Reading the text along costs less than going to its chunks twice. */
+#define READ_AT_ONCE ((Size) 16 * 1024)
+
 char *
 policy_document_tree(Datum document, uint8 *digest, int *len)
 {
@@ -137,21 +144,26 @@ policy_document_tree(Datum document, uint8 *digest, int *len)
 	PolicyTreeHeader header;
 	Size		size = toast_raw_datum_size(document);
 	Size		offset;
-	struct varlena *slice;
+	Size		skipped = 0;
 	char	   *tree;
+	struct varlena *part = read_part(document, VARHDRSZ,
+									 size <= READ_AT_ONCE ? size : POLICY_DOCUMENT_HEADER_BYTES);
 
-	read_header(document, &document_header);
+	read_header(part, &document_header);
 	offset = MAXALIGN(POLICY_DOCUMENT_HEADER_BYTES + (Size) document_header.source_len);
 	if (document_header.format != POLICY_DOCUMENT_FORMAT || size < offset + sizeof(header))
 		return NULL;
-	slice = PG_DETOAST_DATUM_SLICE(document, offset - VARHDRSZ, size - offset);
-	if (VARSIZE_ANY_EXHDR(slice) < sizeof(header))
+	if (size <= READ_AT_ONCE)
+		skipped = offset - VARHDRSZ;
+	else
+		part = read_part(document, offset, size - offset);
+	if (VARSIZE_ANY_EXHDR(part) < skipped + sizeof(header))
 		report_corrupted();
-	memcpy(&header, VARDATA_ANY(slice), sizeof(header));
+	memcpy(&header, VARDATA_ANY(part) + skipped, sizeof(header));
 	if (header.version != POLICY_TREE_VERSION)
 		return NULL;
-	tree = VARDATA_ANY(slice) + sizeof(header);
-	if (header.len != VARSIZE_ANY_EXHDR(slice) - sizeof(header) ||
+	tree = VARDATA_ANY(part) + skipped + sizeof(header);
+	if (header.len != VARSIZE_ANY_EXHDR(part) - skipped - sizeof(header) ||
 		header.crc != tree_crc(document_header.digest, tree, header.len))
 		report_corrupted();
 	memcpy(digest, document_header.digest, POLICY_DIGEST_LENGTH);

@@ -325,7 +325,7 @@ static PolicyLook *
 current_look(LookKind kind, PolicyLookKey *key, char **cause)
 {
 	PolicyLook *look = &looks[kind];
-	bool newest = IsolationUsesXactSnapshot() && !IsInParallelMode();
+	bool		newest = IsolationUsesXactSnapshot() && !IsInParallelMode();
 
 	if (look->valid && same_key(&look->key, key))
 		return look;

@@ -47,13 +47,15 @@ static Oid	watched[lengthof(watched_names)];
 
 static uint64 signals = 1;
 
-static struct
+typedef struct KnownRelease
 {
 	bool		valid;
 	uint64		signals;
 	TransactionId xid;			/* that made the release */
 	PolicyLook	look;
-} newest;
+} KnownRelease;
+
+static KnownRelease known;
 
 static void
 relation_changed(Datum arg, Oid relid)
@@ -100,15 +102,15 @@ policy_newest_watch(void)
 bool
 policy_newest_known(Snapshot snapshot, PolicyLook *look)
 {
-	if (!newest.valid)
+	if (!known.valid)
 		return false;
 	AcceptInvalidationMessages();
-	if (newest.signals != signals)
+	if (known.signals != signals)
 		return false;
 	if (snapshot != NULL && (snapshot->snapshot_type != SNAPSHOT_MVCC ||
-							 XidInMVCCSnapshot(newest.xid, snapshot)))
+							 XidInMVCCSnapshot(known.xid, snapshot)))
 		return false;
-	policy_look_copy(look, &newest.look);
+	policy_look_copy(look, &known.look);
 	return true;
 }
 
@@ -161,11 +163,10 @@ policy_newest_learn(const PolicyLook *look, uint64 before)
 	if (!is_newest(look->release_id, &xid) ||
 		!changes_are_signalled() || signals != before)
 		return;
-	newest.		valid = false;
-
-	policy_look_forget(&newest.look);
-	policy_look_copy(&newest.look, look);
-	newest.		xid = xid;
-	newest.		signals = before;
-	newest.		valid = true;
+	known.valid = false;
+	policy_look_forget(&known.look);
+	policy_look_copy(&known.look, look);
+	known.xid = xid;
+	known.signals = before;
+	known.valid = true;
 }

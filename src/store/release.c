@@ -1,6 +1,9 @@
 /*
  * release.c
- *	  Reading policy.releases and policy.snapshots by index, without SPI.
+ *	  Reading policy.releases and policy.snapshots, without SPI.
+ *
+ * By index, but where a table is a few blocks: to open an index takes a new session
+ * longer than to read those.
  *
  * The tables' columns are found by number: sql/ creates them in this order.
  * Both keys are compared bytewise (bigint, and text COLLATE "C").
@@ -8,6 +11,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
@@ -49,23 +54,63 @@ release_id_of(Relation relation, HeapTuple tuple)
 	return DatumGetInt64(get_column(relation, tuple, RELEASES_RELEASE_ID));
 }
 
+#define FEW_BLOCKS 4
+
+static bool
+is_small(Relation relation)
+{
+	return RelationGetNumberOfBlocks(relation) <= FEW_BLOCKS;
+}
+
+/* The newest release of those that the table has; NULL where it has none. */
+static HeapTuple
+newest_of_all(Relation relation, Snapshot snapshot)
+{
+	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, snapshot, 0, NULL);
+	HeapTuple	newest = NULL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		if (newest != NULL && release_id_of(relation, tuple) < release_id_of(relation, newest))
+			continue;
+		if (newest != NULL)
+			heap_freetuple(newest);
+		newest = heap_copytuple(tuple);
+	}
+	systable_endscan(scan);
+	return newest;
+}
+
+static HeapTuple
+newest_by_index(Relation relation, Snapshot snapshot)
+{
+	Relation	index = policy_primary_key_open(relation);
+	SysScanDesc scan = systable_beginscan_ordered(relation, index, snapshot, 0, NULL);
+	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	HeapTuple	newest = HeapTupleIsValid(tuple) ? heap_copytuple(tuple) : NULL;
+
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	return newest;
+}
+
 bool
 release_newest(Snapshot snapshot, int64 *release_id, text **name, TransactionId *xid)
 {
 	Relation	relation = policy_table_open("releases");
-	Relation	index = policy_primary_key_open(relation);
-	SysScanDesc scan = systable_beginscan_ordered(relation, index, snapshot, 0, NULL);
-	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	HeapTuple	newest = is_small(relation) ? newest_of_all(relation, snapshot) :
+	newest_by_index(relation, snapshot);
 
-	if (HeapTupleIsValid(tuple))
+	if (newest != NULL)
 	{
-		*release_id = release_id_of(relation, tuple);
-		*name = DatumGetTextPCopy(get_column(relation, tuple, RELEASES_SNAPSHOT));
-		*xid = HeapTupleHeaderGetXmin(tuple->t_data);
+		*release_id = release_id_of(relation, newest);
+		*name = DatumGetTextPCopy(get_column(relation, newest, RELEASES_SNAPSHOT));
+		*xid = HeapTupleHeaderGetXmin(newest->t_data);
+		heap_freetuple(newest);
 	}
-	systable_endscan_ordered(scan);
-	policy_table_close(relation, index);
-	return HeapTupleIsValid(tuple);
+	table_close(relation, NoLock);
+	return newest != NULL;
 }
 
 void
@@ -73,10 +118,17 @@ snapshot_open(text *name, Snapshot snapshot, SnapshotRow *row)
 {
 	ScanKeyData key;
 
-	row->relation = policy_table_open("snapshots");
-	row->index = policy_primary_key_open(row->relation);
 	ScanKeyInit(&key, SNAPSHOTS_SNAPSHOT, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(name));
+	row->relation = policy_table_open("snapshots");
+	row->index = NULL;
+	if (is_small(row->relation))
+	{
+		row->scan = systable_beginscan(row->relation, InvalidOid, false, snapshot, 1, &key);
+		row->tuple = systable_getnext(row->scan);
+		return;
+	}
+	row->index = policy_primary_key_open(row->relation);
 	row->scan = systable_beginscan_ordered(row->relation, row->index, snapshot, 1, &key);
 	row->tuple = systable_getnext_ordered(row->scan, ForwardScanDirection);
 }
@@ -107,6 +159,12 @@ snapshot_digest(const SnapshotRow *row, uint8 *digest)
 void
 snapshot_close(SnapshotRow *row)
 {
+	if (row->index == NULL)
+	{
+		systable_endscan(row->scan);
+		table_close(row->relation, NoLock);
+		return;
+	}
 	systable_endscan_ordered(row->scan);
 	policy_table_close(row->relation, row->index);
 }

@@ -1,6 +1,6 @@
 /*
  * release.h
- *	  Reading policy.releases and policy.snapshots by index, without SPI.
+ *	  Reading policy.releases and policy.snapshots, without SPI.
  */
 #ifndef POLICY_RELEASE_H
 #define POLICY_RELEASE_H
@@ -26,7 +26,7 @@ extern int64 release_id_of(Relation relation, HeapTuple tuple);
 typedef struct SnapshotRow
 {
 	Relation	relation;
-	Relation	index;
+	Relation	index;			/* NULL: the table is read as a whole */
 	SysScanDesc scan;
 	HeapTuple	tuple;			/* NULL: there is none of that name */
 } SnapshotRow;

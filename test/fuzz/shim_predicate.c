@@ -64,7 +64,7 @@ policy_predicate_compile(const char *text)
 }
 
 PolicyTruth
-policy_predicate_test(const PolicyPredicate *predicate, Jsonb *job)
+policy_predicate_test(PolicyPredicate *predicate, Jsonb *job)
 {
 	uint32		hash = hash_bytes((const unsigned char *) job, VARSIZE(job));
 
