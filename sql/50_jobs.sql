@@ -213,7 +213,7 @@ COMMENT ON COLUMN policy.decisions.release_id IS 'The release that had put it in
 COMMENT ON COLUMN policy.decisions.role IS 'The role that was set.';
 COMMENT ON COLUMN policy.decisions.session_role IS 'The login.';
 COMMENT ON COLUMN policy.decisions.application_name IS 'The client''s name for itself.';
-COMMENT ON COLUMN policy.decisions.note IS 'What an operator said who had it decided again.';
+COMMENT ON COLUMN policy.decisions.note IS 'What an operator said who had it decided again; or whose place a remediation took.';
 CREATE TABLE policy.decisions_default
 	(LIKE policy.decisions INCLUDING CONSTRAINTS INCLUDING COMMENTS,
 	 CONSTRAINT decisions_default_pkey PRIMARY KEY (decision_id));

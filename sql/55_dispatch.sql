@@ -267,10 +267,12 @@ CREATE FUNCTION policy.approver(asked policy.approvals) RETURNS text
 DECLARE
 	who text := (policy.caller()).name;
 BEGIN
-	-- Who changed the job since asks as much as who submitted it.
+	-- Who changed the job since asks as much as who submitted it, and so does who did
+	-- either to a job whose place it took.
 	IF NOT asked.allow_self AND (who = asked.requested_by OR who = asked.requested_via
 		OR EXISTS (SELECT FROM policy.decisions d
-			WHERE d.job_key = asked.job_key AND d.job_table = asked.job_table
+			WHERE d.job_key = ANY (policy.replaced_keys(asked.job_table, asked.job_key))
+				AND d.job_table = asked.job_table
 				AND d.source IN ('submit', 'update') AND who IN (d.role, d.session_role))) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PE009',

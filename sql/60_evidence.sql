@@ -65,7 +65,9 @@ CREATE VIEW policy.traces AS
 			FROM policy.approvals a JOIN policy.approval_votes v ON v.approval_id = a.approval_id
 			WHERE a.job_table = 'policy.jobs' AND a.job_key = j.job_id::text
 				AND v.vote = 'reject' AND policy.is_last_asked(a)) AS rejected_by,
-		j.attempts, j.claimed_by, j.claimed_at, j.finished_at, j.result, j.error
+		j.attempts, j.claimed_by, j.claimed_at, j.finished_at, j.result, j.error,
+		(SELECT r.job_id FROM policy.remediations r WHERE r.replaced_by = j.job_id) AS replaces,
+		(SELECT r.replaced_by FROM policy.remediations r WHERE r.job_id = j.job_id) AS replaced_by
 	FROM policy.jobs j
 		LEFT JOIN policy.decisions d
 			ON d.decision_id = j.decision_id AND d.decided_at = j.decided_at;
@@ -96,6 +98,8 @@ COMMENT ON COLUMN policy.traces.claimed_at IS 'When that was.';
 COMMENT ON COLUMN policy.traces.finished_at IS 'When it came to its end.';
 COMMENT ON COLUMN policy.traces.result IS 'What came of it.';
 COMMENT ON COLUMN policy.traces.error IS 'What went wrong.';
+COMMENT ON COLUMN policy.traces.replaces IS 'The job whose place it took by a remediation.';
+COMMENT ON COLUMN policy.traces.replaced_by IS 'The job that took its place.';
 
 CREATE TABLE policy.seals (
 	seal_id bigint NOT NULL,
@@ -375,7 +379,14 @@ BEGIN
 		WHERE NOT EXISTS (SELECT FROM policy.decisions d
 			WHERE d.decision_id = a.decision_id AND d.decided_at = a.decided_at)
 		ORDER BY a.approval_id;
+	RETURN QUERY
+		SELECT 'dangling', NULL::bigint, r.decision_id, r.decided_at,
+			format('the remediation of job %s was offered by a decision that is not in evidence', r.job_id)
+		FROM policy.remediations r
+		WHERE NOT EXISTS (SELECT FROM policy.decisions d
+			WHERE d.decision_id = r.decision_id AND d.decided_at = r.decided_at)
+		ORDER BY r.job_id;
 END
 $$;
 COMMENT ON FUNCTION policy_verify() IS
-	'Recomputes every seal and names each decision that was altered, removed or inserted, each broken seal, and each job and approval whose decision is not in evidence (dangling). No row means intact. What was written since the last seal is not covered yet.';
+	'Recomputes every seal and names each decision that was altered, removed or inserted, each broken seal, and each job, approval and remediation whose decision is not in evidence (dangling). No row means intact. What was written since the last seal is not covered yet.';

@@ -50,6 +50,8 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('evaluate', 'EXECUTE', 'FUNCTION @extschema@.policy_status()'),
 		('submit', 'EXECUTE', 'FUNCTION @extschema@.policy_submit(jsonb)'),
 		('submit', 'EXECUTE', 'FUNCTION @extschema@.policy_cancel(bigint, text)'),
+		('submit', 'EXECUTE', 'FUNCTION @extschema@.policy_remediations(bigint)'),
+		('submit', 'EXECUTE', 'FUNCTION @extschema@.policy_remediate(bigint, text)'),
 		('submit', 'SELECT, INSERT, UPDATE', 'TABLE policy.jobs'),
 		('submit', 'EXECUTE', 'FUNCTION policy.idempotency_hash(text, jsonb, text)'),
 		('work', 'EXECUTE', 'FUNCTION @extschema@.policy_claim(text, integer, text[])'),
@@ -92,6 +94,7 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('audit', 'EXECUTE', 'FUNCTION @extschema@.policy_approvals(boolean)'),
 		('audit', 'EXECUTE', 'FUNCTION @extschema@.policy_verify()'),
 		('audit', 'EXECUTE', 'FUNCTION @extschema@.policy_lint(text, timestamptz)'),
+		('audit', 'EXECUTE', 'FUNCTION @extschema@.policy_remediations(bigint)'),
 		('audit', 'EXECUTE', 'FUNCTION policy.transitions()'),
 		('audit', 'EXECUTE', 'FUNCTION policy.job(policy.jobs)'),
 		('audit', 'EXECUTE', 'FUNCTION policy.job_hash(jsonb)'),
@@ -113,6 +116,7 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('audit', 'SELECT', 'TABLE policy.traces'),
 		('audit', 'SELECT', 'TABLE policy.approvals'),
 		('audit', 'SELECT', 'TABLE policy.approval_votes'),
+		('audit', 'SELECT', 'TABLE policy.remediations'),
 		('audit', 'SELECT', 'TABLE policy.seals'),
 		('audit', 'SELECT', 'TABLE policy.duties'),
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_maintain()'),
@@ -120,6 +124,7 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_redecide(jsonb, text)'),
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_cancel(bigint, text)'),
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_approvals(boolean)'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_remediations(bigint)'),
 		('operate', 'EXECUTE', 'FUNCTION policy.transitions()'),
 		('operate', 'SELECT', 'TABLE policy.jobs'),
 		('operate', 'SELECT', 'TABLE policy.job_transitions'),
@@ -279,7 +284,7 @@ CREATE FUNCTION policy.expected_triggers(OUT relation regclass, OUT name text, O
 	UNION ALL
 	SELECT r.relation, g, 'A'
 	FROM (VALUES ('policy.snapshots'::regclass), ('policy.releases'::regclass),
-			('policy.seals'::regclass)
+			('policy.seals'::regclass), ('policy.remediations'::regclass)
 		UNION ALL SELECT p.relid FROM pg_partition_tree('policy.decisions'::regclass) p) r(relation)
 		CROSS JOIN unnest(ARRAY['refuse_change', 'refuse_truncate']) g
 $$;

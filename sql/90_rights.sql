@@ -24,6 +24,8 @@ REVOKE ALL ON FUNCTION policy_heartbeat(bigint, uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_complete(bigint, uuid, jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_fail(bigint, uuid, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_cancel(bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_remediations(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_remediate(bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_approve(bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_reject(bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_approvals(boolean) FROM PUBLIC;

@@ -188,6 +188,7 @@ decide_insert(GuardStatement *statement, JobRow *row)
 		invalid = submission->invalid;
 	policy_enforce(job, invalid, "submit", NULL, begin_attempt(statement), &enforced);
 	enforced.decision_id = policy_next_decision_id();
+	enforced.note = submission != NULL ? submission->note : NULL;
 	set_submitted(row, caller, enforced.at);
 	statement->attempt_job_id = DatumGetInt64(row->values[JOB_ID]);
 	set_decision(row, &enforced);
@@ -452,6 +453,7 @@ enforced_from_decided(const Decided *decided, Jsonb *job, PolicyEnforced *enforc
 	enforced->tenant_id = decided->tenant_id;
 	enforced->actor_id = decided->actor_id;
 	enforced->topic = decided->topic;
+	enforced->note = decided->note;
 	if (enforced->job != NULL)
 		job_hash(enforced->job, enforced->hash);
 	else

@@ -168,6 +168,7 @@ policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
 	decided->tenant_id = copy_text(enforced->tenant_id);
 	decided->actor_id = copy_text(enforced->actor_id);
 	decided->topic = copy_text(enforced->topic);
+	decided->note = enforced->note != NULL ? pstrdup(enforced->note) : NULL;
 	MemoryContextSwitchTo(caller);
 }
 

@@ -34,6 +34,7 @@ typedef struct Decided
 	text	   *tenant_id;
 	text	   *actor_id;
 	text	   *topic;
+	const char *note;
 } Decided;
 
 typedef struct GuardStatement

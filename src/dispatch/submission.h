@@ -14,6 +14,7 @@ typedef struct PolicySubmission
 	const char *invalid;		/* why the columns cannot hold the job, or
 								 * NULL */
 	Jsonb	   *given;			/* then, what was given; NULL for a NULL */
+	const char *note;			/* for its evidence, or NULL */
 	MemoryContext context;		/* for what the guard sets: */
 	uint8		hash[POLICY_DIGEST_LENGTH]; /* the job's, where it has a key */
 	bytea	   *key_hash;		/* its idempotency key's, NULL where it has

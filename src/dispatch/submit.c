@@ -23,6 +23,7 @@
 #include "store/table.h"
 
 PG_FUNCTION_INFO_V1(policy_submit);
+PG_FUNCTION_INFO_V1(policy_submit_noted);
 PG_FUNCTION_INFO_V1(policy_tenant_key);
 PG_FUNCTION_INFO_V1(policy_idempotency_hash);
 PG_FUNCTION_INFO_V1(policy_job);
@@ -383,12 +384,10 @@ submit_row(const Rewriting *rewriting, PolicySubmission *submission)
 	return row;
 }
 
-/* policy_submit(job jsonb) */
-Datum
-policy_submit(PG_FUNCTION_ARGS)
+static Datum
+submit(FunctionCallInfo fcinfo, Jsonb *job, const char *note)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Jsonb	   *job = PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0);
 	PolicySubmission submission = {0};
 	Rewriting	rewriting;
 	OwnerScope	scope;
@@ -402,10 +401,25 @@ policy_submit(PG_FUNCTION_ARGS)
 	submission.context = caller;
 	submission.invalid = rewriting.invalid;
 	submission.given = job;
+	submission.note = note;
 	policy_owner_begin(&scope, "submit");
 	tuple = submit_row(&rewriting, &submission);
 	policy_owner_end(&scope);
-	PG_RETURN_DATUM(heap_copy_tuple_as_datum(tuple, tupdesc));
+	return heap_copy_tuple_as_datum(tuple, tupdesc);
+}
+
+/* policy_submit(job jsonb) */
+Datum
+policy_submit(PG_FUNCTION_ARGS)
+{
+	return submit(fcinfo, PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0), NULL);
+}
+
+/* policy.submit(job jsonb, note text) */
+Datum
+policy_submit_noted(PG_FUNCTION_ARGS)
+{
+	return submit(fcinfo, PG_GETARG_JSONB_P(0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
 }
 
 int64

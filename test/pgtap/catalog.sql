@@ -46,6 +46,17 @@ INSERT INTO expected VALUES
 	('policy_complete(bigint,uuid,jsonb)', 'policy.jobs', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_fail(bigint,uuid,text)', 'policy.jobs', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_cancel(bigint,text)', 'policy.jobs', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy_remediations(bigint)', 'SETOF record', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy_remediate(bigint,text)', 'policy.jobs', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy.document_remediations(policy_document,text[])', 'SETOF record', 'i', 's', true, false, NULL),
+	('policy.submit(jsonb,text)', 'policy.jobs', 'v', 'u', true, false, NULL),
+	('policy.replaced_keys(text,text)', 'text[]', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.replacement(jsonb,text,text,jsonb,text[])', 'jsonb', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.offered(policy.jobs)', 'SETOF record', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.remediation_problem(policy.jobs)', 'text', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.job_to_remediate(bigint)', 'policy.jobs', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.remediated_job(policy.jobs,text)', 'policy.jobs', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.chosen_remediation(policy.jobs,text)', 'record', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy_approve(bigint,text)', 'policy.approvals', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_reject(bigint,text)', 'policy.approvals', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_approvals(boolean)', 'TABLE', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
@@ -217,7 +228,7 @@ SELECT is((SELECT string_agg(t.tgrelid::regclass || '.' || t.tgname, E'\n' ORDER
 		WHERE NOT t.tgisinternal AND coalesce(obj_description(t.oid, 'pg_trigger'), '') = ''), NULL,
 	'every trigger has a comment');
 SELECT is((SELECT array_agg(c.oid::regclass::text ORDER BY c.relname) FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid),
-	'{policy.active,policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.decision_id_seq,policy.decision_mix,policy.decisions,policy.decisions_default,policy.duties,policy.held_duties,policy.job_id_seq,policy.job_transitions,policy.jobs,policy.maintenance,policy.release_signal,policy.releases,policy.replay_progress,policy.rule_stats,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots,policy.traces}',
+	'{policy.active,policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.decision_id_seq,policy.decision_mix,policy.decisions,policy.decisions_default,policy.duties,policy.held_duties,policy.job_id_seq,policy.job_transitions,policy.jobs,policy.maintenance,policy.release_signal,policy.releases,policy.remediations,policy.replay_progress,policy.rule_stats,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots,policy.traces}',
 	'the tables, views and sequences are those that are listed');
 SELECT is((SELECT array_agg(t.tgrelid::regclass || '.' || t.tgname ORDER BY t.tgrelid::regclass::text, t.tgname)
 		FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgrelid IN ('policy.snapshots'::regclass, 'policy.releases'::regclass)

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(257);
+SELECT plan(263);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 CREATE TEMP TABLE all_duties (duty text);
@@ -81,7 +81,7 @@ SELECT is((SELECT count(*) FROM pg_proc p JOIN members m ON m.classid = 'pg_proc
 CREATE TEMP TABLE expected (duty text, functions text[], tables text[]);
 INSERT INTO expected VALUES
 	('evaluate', '{}', '{}'),
-	('submit', '{policy_submit(jsonb),"policy_cancel(bigint,text)","policy.idempotency_hash(text,jsonb,text)"}', '{jobs SELECT,jobs INSERT,
+	('submit', '{policy_submit(jsonb),"policy_cancel(bigint,text)",policy_remediations(bigint),"policy_remediate(bigint,text)","policy.idempotency_hash(text,jsonb,text)"}', '{jobs SELECT,jobs INSERT,
 "jobs UPDATE"}'),
 	('work', '{"policy_claim(text,integer,text[])","policy_heartbeat(bigint,uuid)","policy_complete(bigint,uuid,jsonb)","policy_fail(bigint,uuid,text)"}', '{}'),
 	('approve', '{"policy_approve(bigint,text)","policy_reject(bigint,text)",policy_approvals(boolean)}', '{}'),
@@ -89,10 +89,10 @@ INSERT INTO expected VALUES
 	('release', '{policy.replays(),policy_report(bigint),policy_report_text(bigint),"policy_publish(text,text,text)","policy_rollback(text,text)","policy_acknowledge(bigint,text)",policy_test(text),policy_approvals(boolean)}',
 		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,decision_mix SELECT}'),
 	('override', '{}', '{}'),
-	('audit', '{policy.replays(),policy_report(bigint),policy_report_text(bigint),policy_approvals(boolean),"policy_lint(text,timestamp with time zone)",policy_verify(),policy.transitions(),policy.job(policy.jobs),policy.job_hash(jsonb),policy.is_last_asked(policy.approvals)}',
+	('audit', '{policy.replays(),policy_remediations(bigint),policy_report(bigint),policy_report_text(bigint),policy_approvals(boolean),"policy_lint(text,timestamp with time zone)",policy_verify(),policy.transitions(),policy.job(policy.jobs),policy.job_hash(jsonb),policy.is_last_asked(policy.approvals)}',
 		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,jobs SELECT,job_transitions SELECT,decisions SELECT,decision_mix SELECT,rule_stats SELECT,
-		traces SELECT,approvals SELECT,approval_votes SELECT,seals SELECT,duties SELECT}'),
-	('operate', '{policy_maintain(),policy_seal(),"policy_redecide(jsonb,text)","policy_cancel(bigint,text)",policy_approvals(boolean),policy.transitions()}',
+		traces SELECT,approvals SELECT,approval_votes SELECT,seals SELECT,remediations SELECT,duties SELECT}'),
+	('operate', '{policy_maintain(),policy_remediations(bigint),policy_seal(),"policy_redecide(jsonb,text)","policy_cancel(bigint,text)",policy_approvals(boolean),policy.transitions()}',
 		'{jobs SELECT,job_transitions SELECT,approvals SELECT,decision_mix SELECT,active SELECT}'),
 	('proxy', '{}', '{}'),
 	('admin', '{"policy_grant(text,text,jsonb)","policy_revoke(text,text)"}', '{duties SELECT}');
@@ -132,6 +132,8 @@ INSERT INTO calls VALUES
 	('submit', $$INSERT INTO policy.jobs (topic, state, claim_token) VALUES ('a', 'running', gen_random_uuid()) RETURNING *$$),
 	('submit', $$UPDATE policy.jobs SET payload = '1', extra = '{}' WHERE job_id < 0 RETURNING 1$$),
 	('operate submit', $$SELECT policy_cancel(-1)$$),
+	('audit operate submit', $$SELECT * FROM policy_remediations(-1)$$),
+	('submit', $$SELECT policy_remediate(-1, 'x')$$),
 	('work', $$SELECT policy_claim('w')$$),
 	('work', $$SELECT policy_heartbeat(-1, gen_random_uuid())$$),
 	('work', $$SELECT policy_complete(-1, gen_random_uuid())$$),
@@ -162,6 +164,7 @@ INSERT INTO calls VALUES
 	('audit operate', $$SELECT * FROM policy.approvals$$),
 	('audit', $$SELECT * FROM policy.approval_votes$$),
 	('audit', $$SELECT * FROM policy.seals$$),
+	('audit', $$SELECT * FROM policy.remediations$$),
 	('admin audit', $$SELECT * FROM policy.duties$$),
 	('audit', $$SELECT policy.job_hash(policy.job(j)) FROM policy.jobs j$$),
 	-- What nobody may, whatever duty they have
@@ -183,6 +186,9 @@ INSERT INTO calls VALUES
 	('nobody', $$TRUNCATE policy.decisions$$),
 	('nobody', $$DELETE FROM policy.decisions_default$$),
 	('nobody', $$DELETE FROM policy.seals$$),
+	('nobody', $$INSERT INTO policy.remediations VALUES (1, 2, 'x', 'x', 'x', 1, now(), 'x', now())$$),
+	('nobody', $$DELETE FROM policy.remediations$$),
+	('nobody', $$SELECT policy.submit('{"topic": "a"}', 'in the place of job 1')$$),
 	('nobody', $$INSERT INTO policy.held_duties VALUES ('policy_test_other', 'admin', NULL, 'x', now())$$),
 	('nobody', $$UPDATE policy.held_duties SET duty = 'admin'$$),
 	('nobody', $$DELETE FROM policy.releases$$),

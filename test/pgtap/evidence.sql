@@ -397,7 +397,7 @@ SELECT is((s.share_approved, s.median_wait, s.p90_wait)::text, ('0.9000'::numeri
 
 SELECT columns_are('policy', 'traces', ARRAY['job_id', 'state', 'topic', 'tenant_id', 'actor_id', 'submitted_by', 'submitted_at',
 	'decision_id', 'decided_at', 'source', 'decision', 'reason', 'matched_rule', 'matched_rules', 'constraints', 'snapshot', 'release_id',
-	'approved_by', 'rejected_by', 'attempts', 'claimed_by', 'claimed_at', 'finished_at', 'result', 'error']);
+	'approved_by', 'rejected_by', 'attempts', 'claimed_by', 'claimed_at', 'finished_at', 'result', 'error', 'replaces', 'replaced_by']);
 SELECT is((SELECT count(*) FROM policy.traces), (SELECT count(*) FROM policy.jobs), 'a trace for every job');
 SET SESSION AUTHORIZATION policy_test_agent;
 INSERT INTO policy.jobs (topic) VALUES ('write.traced') RETURNING job_id AS traced \gset
