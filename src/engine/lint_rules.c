@@ -182,13 +182,15 @@ report_same(RuleLint *lint, const LintRule *first, const LintRule *second)
 
 /* What a rule that cannot win still does. */
 static const char *
-remains(const RuleLint *lint, const LintRule *over, const LintRule *rule)
+remains(RuleLint *lint, const LintRule *over, const LintRule *rule)
 {
 	bool		constrains = rule->rule->constraints != NULL &&
 	rule->rule->constraints->u.mapping.count > 0;
 
 	if (lint->policy->first_match)
-		return "It has no effect.";
+		return lint_covers(lint, over, rule, LINT_CERTAIN) ? "It has no effect." :
+			psprintf("It counts only where whether \"%s\" applies is unknown: there its wait and constraints do, and it may end the search.",
+					 over->rule->id);
 	if (over->rule->decision == POLICY_DENY)
 		return "All that remains of it is its name in matched_rules.";
 	return psprintf("What remains of it: its name in matched_rules%s%s%s.",
