@@ -80,6 +80,24 @@ for my $round (1 .. 5)
 	is(states("round$round"), "ready|10\nthrottled|10", 'and as many as the limit are admitted');
 }
 
+# The same of claims: ten jobs have used the rate up, and twenty more are due where it
+# admits ten of them.
+sql('INSERT INTO policy.jobs (topic, tenant_id) SELECT \'call\', \'claims\' FROM generate_series(1, 30)');
+is(sql(q{SELECT count(*) FROM policy_claim('first', 100) WHERE tenant_id = 'claims'}), '10', 'what the rate admitted is claimed');
+release('many', 20, 3600);
+sql(q{SET session_replication_role = replica; UPDATE policy.jobs SET run_after = now() WHERE tenant_id = 'claims' AND state = 'throttled'});
+$gate->ask('SELECT pg_advisory_lock(1)');
+$_->send(q{SELECT pg_advisory_lock_shared(1); SELECT job_id FROM policy_claim('worker')}) for @sessions;
+$node->poll_query_until('postgres', "SELECT count(*) = 20 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+  or die 'the sessions do not wait';
+$gate->ask('SELECT pg_advisory_unlock(1)');
+$_->answer for @sessions;
+$_->ask('SELECT pg_advisory_unlock_shared(1)') for @sessions;
+is(states('claims'), "running|20\nthrottled|10", 'twenty workers at once start as many as the rate admits');
+is(sql(q{SELECT count(*) FROM policy.jobs WHERE tenant_id = 'claims' AND state = 'throttled' AND run_after < now() + interval '1 hour'}), '0',
+	'and what they do not start is not due any more');
+release('many', 10, 3600);
+
 # Nobody waits for who has charged and not ended.
 my ($one, $two) = @sessions;
 $one->ask('BEGIN; ' . insert('open'));
@@ -121,13 +139,20 @@ for my $round (1 .. 1000)
 	last if $round >= 3 && sql("SELECT count(*) > 7 * 6 FROM (SELECT $admitted) t") eq 't';
 }
 is(sql("SELECT count(*) > 7 * 6 FROM (SELECT $admitted) t"), 't', 'the rate goes on admitting while more than it admits is asked for');
-is(sql("SELECT count(*) > 0 FROM policy.decisions WHERE source = 'claim' AND snapshot = 'sliding 7 1' AND decision = 'ALLOW'"),
+# Without a scheduler: what was throttled comes back by a claim alone.
+$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM policy_claim('worker', 50) WHERE tenant_id = 'window' AND run_after IS NOT NULL})
+  or die 'nothing comes back';
+is(sql("SELECT count(*) > 0 FROM policy.decisions WHERE source = 'claim' AND snapshot = 'sliding 7 1' AND tenant_id = 'window' AND decision = 'ALLOW'"),
 	't', 'throttled jobs among them, once they have come back');
 is(sql(<<"SQL"), '0', 'no window of its length, wherever it begins, admits more than the limit');
 SELECT count(*) FROM (SELECT count(*) OVER (ORDER BY decided_at RANGE BETWEEN CURRENT ROW AND '1 second' FOLLOWING) AS n FROM (SELECT $admitted) t) w WHERE n > 7
 SQL
 is(sql(q{SELECT count(*) FROM policy.jobs WHERE tenant_id = 'window' AND state = 'ready' AND run_after IS NOT NULL}),
 	'0', 'what is throttled waits by its own run_after, until a claim finds it due');
+is(sql(q{SELECT count(*) FROM policy.jobs WHERE tenant_id = 'window' AND claimed_at < run_after}), '0', 'none is started before its time');
+is(sql(q{SELECT count(*) FROM policy.jobs WHERE tenant_id = 'window' AND state = 'throttled' AND run_after < decided_at + interval '1 second'}), '0',
+	'which is a whole second away at least');
+is(sql('SELECT maintained_at IS NULL FROM policy.maintenance'), 't', 'and nobody has called policy_maintain');
 
 #
 # Databases, restarts
