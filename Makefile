@@ -4,7 +4,7 @@
 #   make install         install into the server of PG_CONFIG
 #   make demo            the whole story, on a server of its own
 #   make test            every test, on servers of their own; test-regress,
-#                        test-isolation, test-pgtap, test-tap: one kind
+#                        test-isolation, test-pgtap, test-tap, test-clients: one kind
 #   make lint            formatting and static analysis; make indent formats
 #   make fuzz            the fuzzers, outside any server
 #   make matrix          build and test on other releases of Debian, in chroots
@@ -37,7 +37,7 @@ REGRESS ?= $(REGRESS_TESTS)
 REGRESS_OPTS = --inputdir=test
 
 # Goals that need no server, nor its build files: they install what is missing.
-OWN_GOALS = demo test test-regress test-isolation test-pgtap test-tap \
+OWN_GOALS = demo test test-regress test-isolation test-pgtap test-tap test-clients \
 	lint indent typedefs fuzz matrix deps bench bench-quick bench-peers
 
 # The scripts are told of a PG_CONFIG that somebody chose; else they look for one.
@@ -75,7 +75,7 @@ test:
 	@scripts/install-deps run build test
 	@scripts/test
 
-test-regress test-isolation test-pgtap test-tap:
+test-regress test-isolation test-pgtap test-tap test-clients:
 	@scripts/install-deps run build test
 	@scripts/test $(@:test-%=%)
 

@@ -1,0 +1,83 @@
+// Guarding a client's table, and what people then do with its jobs.
+import { application, createDatabase, install, operator, rows, value } from './database.mjs'
+
+export const everything = { version: 'v1', defaults: { decision: 'allow', constraints: {} } }
+
+// A job says itself what is to become of it: {"do": "hold" | "deny" | "throttle" | "bound"}.
+const does = (what) => ({ when: `lax $.payload.do == "${what}"` })
+export const careful = {
+	...everything,
+	rules: [
+		{ id: 'hold', match: does('hold'), decision: 'require_approval', constraints: { max_retries: 2 } },
+		{ id: 'deny', match: does('deny'), decision: 'deny', reason: 'not here' },
+		{ id: 'throttle', match: does('throttle'), decision: 'throttle', retry_after_sec: 1 },
+		{ id: 'bound', match: does('bound'), decision: 'allow_with_constraints', constraints: { region: 'eu' } },
+	],
+}
+
+// A database where a policy stands in front of a table, once its client has made it.
+export function guarded(name, policy = careful)
+{
+	return prepared(name, async (database) => install(database, policy))
+}
+
+export function bare(name)
+{
+	return prepared(name, async () => {})
+}
+
+async function prepared(name, prepare)
+{
+	const database = await createDatabase(name)
+	await prepare(database)
+	return database
+}
+
+// The operator attaches the table with no more rights than it takes.
+export async function attach({ application: owner, operator: attaching }, schema, table, preset)
+{
+	await owner.query(`GRANT USAGE ON SCHEMA ${schema} TO ${operator}`)
+	await owner.query(`GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON ALL TABLES IN SCHEMA ${schema} TO ${operator}`)
+	await attaching.query('SELECT policy_attach($1::regclass, $2)', [`${schema}.${table}`, preset])
+}
+
+// A guard that people write first: a trigger before the insertion, and no other.
+export async function attachNaively({ application: owner }, schema, table, body)
+{
+	await owner.query(`
+		CREATE FUNCTION ${schema}.naive_guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${body} RETURN new; END $$;
+		CREATE TRIGGER naive_guard BEFORE INSERT ON ${schema}.${table} FOR EACH ROW EXECUTE FUNCTION ${schema}.naive_guard()`)
+}
+
+// The approvals that a job has had, oldest first.
+export function approvals({ superuser }, key)
+{
+	return rows(superuser, `
+		SELECT approval_id AS id, status, rule FROM policy.approvals WHERE job_key = $1 ORDER BY approval_id`, [String(key)])
+}
+
+// Somebody says yes to the job's open approval.
+export async function approve(database, key)
+{
+	const open = (await approvals(database, key)).filter(({ status }) => status === 'pending')
+	if (open.length !== 1) throw new Error(`job ${key} has ${open.length} open approvals`)
+	await database.approver.query('SELECT policy_approve($1)', [open[0].id])
+}
+
+// What is kept of a job that is not plainly allowed.
+export async function kept({ superuser }, key)
+{
+	return (await rows(superuser, 'SELECT * FROM policy.guarded_jobs WHERE job_key = $1', [String(key)]))[0]
+}
+
+// The decisions of a job, oldest first.
+export function decisions({ superuser }, key)
+{
+	return rows(superuser, `
+		SELECT decision::text, matched_rule AS rule, source FROM policy.decisions WHERE job_key = $1 ORDER BY decision_id`, [String(key)])
+}
+
+export function countDecisions({ superuser })
+{
+	return value(superuser, 'SELECT count(*)::integer FROM policy.decisions')
+}
