@@ -29,7 +29,7 @@ rules:
      approval: {approvers: [leads], min_approvals: 2}}
   - {id: twice, match: {topics: ["write.twice.*"]}, decision: require_approval,
      approval: {immaterial: ["$.payload.trace"]}}
-  - {id: drop, match: {topics: ["%s.*"]}, decision: deny}
+  - {id: drop, match: {topics: ["%s.*"]}, decision: deny, remediations: [{id: instead, replacement_topic: drop.instead}, {id: other}]}
 YAML
 
 my $roles = <<'SQL';
@@ -60,6 +60,7 @@ INSERT INTO policy.jobs (topic, payload) SELECT t, jsonb_build_object('of', t, '
 	'read.ready', 'read.retry', 'read.running', 'read.late', 'read.done', 'read.cancelled', 'once.failed', 'once.late', 'mail.later', 'mail.due',
 	'write.half', 'write.open', 'write.ready', 'write.retry', 'write.running', 'write.rejected', 'write.expired', 'write.expiring', 'write.changed',
 	'write.twice.half', 'drop.it']) t;
+SELECT policy_remediate(pg_temp.id('drop.it'), 'instead');
 SELECT policy_submit('{"topic": "read.key", "idempotency_key": "k", "tenant_id": "Acme", "custom": {"a": [1, null]}}'), policy_submit('[]');
 INSERT INTO policy.jobs (topic, risk_tags) VALUES ('read.invalid', '{}');
 UPDATE policy.jobs SET payload = '{"of": "another"}' WHERE topic = 'write.changed';
@@ -96,7 +97,7 @@ SELECT policy_cancel(pg_temp.id('read.cancelled'), 'not needed');
 SQL
 
 # What each job must be when all that is done.
-my $states = 'denied NULL, %sdenied drop.it, denied read.invalid, awaiting_approval write.changed, awaiting_approval write.expiring, '
+my $states = 'denied NULL, %sdenied drop.instead, denied drop.it, denied read.invalid, awaiting_approval write.changed, awaiting_approval write.expiring, '
   . 'awaiting_approval write.half, awaiting_approval write.open, awaiting_approval write.pooled, awaiting_approval write.twice.half, '
   . 'cancelled read.cancelled, expired write.expired, failed once.failed, ready read.bound, ready read.key, ready read.ready, '
   . 'ready read.retry, ready write.ready, ready write.retry, rejected write.rejected, running read.late, running read.running, '
@@ -279,6 +280,10 @@ sub ids
 		job($node, 'read.key', 'job_id'), "$name: a key finds its job");
 	refused($node, 'asker', q[SELECT policy_submit('{"topic": "read.other", "idempotency_key": "k", "tenant_id": "acme"}')], 'PE015',
 		"$name: and is refused to another");
+	my $denied = job($node, 'drop.it', 'job_id');
+	is(as_role($node, 'asker', "SELECT job_id FROM policy_remediate($denied, 'instead')"), job($node, 'drop.instead', 'job_id'),
+		"$name: a remediation that was taken is known");
+	refused($node, 'asker', "SELECT policy_remediate($denied, 'other')", 'PE008', "$name: and the only one");
 	is(as_role($node, 'agent_7', q[SELECT tenant_id, actor_id FROM policy_submit('{"topic": "read.bound.again"}')]), 'acme|agent-7',
 		"$name: a bound identity is stamped");
 	is(as_role($node, 'pooler', "SET ROLE asker; INSERT INTO policy.jobs (topic) VALUES ('read.pooled') RETURNING submitted_by, submitted_via"),
