@@ -35,4 +35,6 @@ REVOKE ALL ON FUNCTION policy_verify() FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_maintain() FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_grant(text, text, jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_revoke(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_attach(regclass, text, text, text, jsonb, jsonb, jsonb, jsonb, text[], text, text, text, text, jsonb, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_detach(regclass) FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA policy FROM PUBLIC;

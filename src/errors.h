@@ -8,8 +8,10 @@
 #define ERRCODE_POLICY_INVALID_DOCUMENT MAKE_SQLSTATE('P', 'E', '0', '0', '1')
 #define ERRCODE_POLICY_UNKNOWN_SNAPSHOT MAKE_SQLSTATE('P', 'E', '0', '0', '2')
 #define ERRCODE_POLICY_ILLEGAL_TRANSITION MAKE_SQLSTATE('P', 'E', '0', '0', '8')
+#define ERRCODE_POLICY_CANNOT_ATTACH MAKE_SQLSTATE('P', 'E', '0', '1', '2')
 #define ERRCODE_POLICY_ENGINE_COLUMN MAKE_SQLSTATE('P', 'E', '0', '1', '4')
 #define ERRCODE_POLICY_IDEMPOTENCY_CONFLICT MAKE_SQLSTATE('P', 'E', '0', '1', '5')
+#define ERRCODE_POLICY_DENIED MAKE_SQLSTATE('P', 'E', '0', '1', '7')
 
 /*
  * Whether a caught error is about the server or the session, and not about the

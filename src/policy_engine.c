@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
+#include "attach/attach.h"
 #include "compat.h"
 #include "dispatch/dispatch.h"
 #include "language/language.h"
@@ -23,6 +24,7 @@ _PG_init(void)
 	policy_language_init();
 	policy_store_init();
 	policy_dispatch_init();
+	policy_attach_init();
 	policy_replay_init();
 	MarkGUCPrefixReserved("policy_engine");
 }

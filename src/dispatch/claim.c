@@ -116,9 +116,8 @@ settle_candidate(Candidate *candidate, Recording *recording)
 	policy_candidate_move(candidate, policy_decision_state(candidate->now.verdict.decision));
 }
 
-/* The approvals that the starting jobs rest on have admitted one more attempt. */
-static void
-consume_approvals(Candidate **starting, int count)
+void
+policy_candidates_consume(Candidate **starting, int count)
 {
 	Datum	   *ids = NULL;
 	int			nids = 0;
@@ -216,7 +215,7 @@ start_jobs(Claim *claim, Candidate **starting, int count)
 
 	if (count == 0)
 		return;
-	consume_approvals(starting, count);
+	policy_candidates_consume(starting, count);
 	fill_starts(&starts, starting, count, at);
 	values[0] = claim->worker;
 	values[1] = TimestampTzGetDatum(at);

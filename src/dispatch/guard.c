@@ -424,42 +424,6 @@ report_changed_after(void)
 			 errhint("Triggers of policy.jobs fire in the order of their names: let its name come before zz_guard_insert.")));
 }
 
-static void
-make_batches(GuardStatement *statement)
-{
-	MemoryContext caller;
-
-	if (statement->evidence != NULL)
-		return;
-	caller = MemoryContextSwitchTo(statement->context);
-	statement->evidence = policy_evidence_batch();
-	statement->approvals = policy_approvals_batch();
-	MemoryContextSwitchTo(caller);
-}
-
-static void
-enforced_from_decided(const Decided *decided, Jsonb *job, PolicyEnforced *enforced)
-{
-	memset(enforced, 0, sizeof(PolicyEnforced));
-	enforced->decision_id = decided->decision_id;
-	enforced->at = decided->at;
-	enforced->source = decided->source;
-	enforced->job = decided->is_given ? decided->given : job;
-	enforced->verdict = decided->verdict;
-	enforced->policy = decided->policy;
-	enforced->snapshot = decided->snapshot;
-	enforced->release_id = decided->release_id;
-	enforced->unavailable = decided->unavailable;
-	enforced->tenant_id = decided->tenant_id;
-	enforced->actor_id = decided->actor_id;
-	enforced->topic = decided->topic;
-	enforced->note = decided->note;
-	if (enforced->job != NULL)
-		job_hash(enforced->job, enforced->hash);
-	else
-		policy_digest("", 0, enforced->hash);
-}
-
 /* Records the decision of a row that is stored now, and what it asks of people. */
 static void
 record_row(GuardStatement *statement, const Decided *decided, const JobRow *row, bool is_new)
@@ -477,8 +441,8 @@ record_row(GuardStatement *statement, const Decided *decided, const JobRow *row,
 		report_changed_after();
 	if (job == NULL)
 		job = job_row_object(row, &invalid);
-	make_batches(statement);
-	enforced_from_decided(decided, job, &enforced);
+	policy_statement_batches(statement);
+	policy_statement_enforced(decided, job, &enforced);
 	policy_record(statement->evidence, &enforced, &key);
 	if (is_new)
 	{

@@ -16,4 +16,10 @@
  */
 extern const char *policy_stamp_identity(JobRow *row, List *identities);
 
+/*
+ * A job with the identities that are bound to its submitter, for who has no row to
+ * write them in.  *invalid is NULL, or why it is no job; then it comes back as it is.
+ */
+extern Jsonb *policy_stamped_job(Jsonb *job, List *identities, const char **invalid);
+
 #endif							/* POLICY_IDENTITY_H */

@@ -107,6 +107,14 @@ read_priors(Candidates *candidates)
 }
 
 void
+policy_candidate_read_prior(Candidate *candidate)
+{
+	Candidates	one = {candidate, 1};
+
+	read_priors(&one);
+}
+
+void
 policy_candidates_read(Candidates *candidates)
 {
 	SPITupleTable *rows = SPI_tuptable;
@@ -366,8 +374,8 @@ nobody_decides(const Candidate *candidate, const char *source)
 	return true;
 }
 
-static void
-sync_approvals(Candidate *candidate, Recording *recording)
+void
+policy_candidate_sync(Candidate *candidate, Recording *recording)
 {
 	const JobRow *row = &candidate->row;
 
@@ -388,9 +396,8 @@ settled_state(const Candidate *candidate)
 		candidate->state : state;
 }
 
-/* Whether superseding one of its approvals needs a new decision to point to. */
-static bool
-approvals_fall(Candidate *candidate)
+bool
+policy_candidate_asks_anew(Candidate *candidate)
 {
 	JobApprovals *approvals = policy_satisfied_approvals(&candidate->satisfied);
 
@@ -418,11 +425,11 @@ settle_locked(Candidate *candidate, const char *source, const char *note)
 	candidate->now.note = note;
 	state = settled_state(candidate);
 	if (!always && strcmp(state, candidate->state) == 0 &&
-		!policy_candidate_changed(candidate, false) && !approvals_fall(candidate))
+		!policy_candidate_changed(candidate, false) && !policy_candidate_asks_anew(candidate))
 		return candidate->state;
 	policy_recording_init(&recording);
 	policy_candidate_record(candidate, &recording);
-	sync_approvals(candidate, &recording);
+	policy_candidate_sync(candidate, &recording);
 	policy_candidate_move(candidate, state);
 	policy_recording_write(&recording);
 	return pstrdup(state);

@@ -41,6 +41,9 @@ typedef struct Candidates
 /* Takes the locked rows of SPI_tuptable, and looks up their last decisions. */
 extern void policy_candidates_read(Candidates *candidates);
 
+/* Looks up the last decision of one whose row has its id and time. */
+extern void policy_candidate_read_prior(Candidate *candidate);
+
 /*
  * Reads a job without locking it, and decides what a verb would, for a function that
  * writes nothing; inside an OwnerScope.  False where there is no such job.
@@ -52,6 +55,9 @@ extern void policy_candidate_decide(Candidate *candidate, const char *source);
 
 /* Whether what is decided differs; with_snapshot: by another policy, too. */
 extern bool policy_candidate_changed(const Candidate *candidate, bool with_snapshot);
+
+/* The approvals that starting jobs rest on have admitted one more attempt. */
+extern void policy_candidates_consume(Candidate **starting, int count);
 
 /* What evidence and approvals come of a verb, written together in the end. */
 typedef struct Recording
@@ -65,6 +71,12 @@ extern void policy_recording_write(Recording *recording);
 
 /* Records the decision, which gets its id, and makes the row point to it. */
 extern void policy_candidate_record(Candidate *candidate, Recording *recording);
+
+/* Makes its open approvals what the decision asks. */
+extern void policy_candidate_sync(Candidate *candidate, Recording *recording);
+
+/* Whether that would change any: superseding one needs a new decision to point to. */
+extern bool policy_candidate_asks_anew(Candidate *candidate);
 
 /* Moves the job to a state, with the decision that it has now. */
 extern void policy_candidate_move(const Candidate *candidate, const char *state);

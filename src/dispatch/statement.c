@@ -199,3 +199,39 @@ policy_statement_find(GuardStatement *statement, int64 decision_id)
 	}
 	return NULL;
 }
+
+void
+policy_statement_enforced(const Decided *decided, Jsonb *job, PolicyEnforced *enforced)
+{
+	memset(enforced, 0, sizeof(PolicyEnforced));
+	enforced->decision_id = decided->decision_id;
+	enforced->at = decided->at;
+	enforced->source = decided->source;
+	enforced->job = decided->is_given ? decided->given : job;
+	enforced->verdict = decided->verdict;
+	enforced->policy = decided->policy;
+	enforced->snapshot = decided->snapshot;
+	enforced->release_id = decided->release_id;
+	enforced->unavailable = decided->unavailable;
+	enforced->tenant_id = decided->tenant_id;
+	enforced->actor_id = decided->actor_id;
+	enforced->topic = decided->topic;
+	enforced->note = decided->note;
+	if (enforced->job != NULL)
+		job_hash(enforced->job, enforced->hash);
+	else
+		policy_digest("", 0, enforced->hash);
+}
+
+void
+policy_statement_batches(GuardStatement *statement)
+{
+	MemoryContext caller;
+
+	if (statement->evidence != NULL)
+		return;
+	caller = MemoryContextSwitchTo(statement->context);
+	statement->evidence = policy_evidence_batch();
+	statement->approvals = policy_approvals_batch();
+	MemoryContextSwitchTo(caller);
+}

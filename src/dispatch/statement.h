@@ -58,6 +58,7 @@ typedef struct GuardStatement
 	int64		attempt_job_id;
 	RowBatch   *evidence;
 	RowBatch   *approvals;
+	struct AttachedStatement *attached; /* what guards of attached tables add */
 } GuardStatement;
 
 /* The statement of a trigger's call. */
@@ -72,5 +73,12 @@ extern void policy_statement_keep(GuardStatement *statement, const PolicyEnforce
 
 /* The decision of that id, NULL where this statement did not make it. */
 extern Decided *policy_statement_find(GuardStatement *statement, int64 decision_id);
+
+/* What it decided, of a job, for policy_record() and policy_approvals_sync(). */
+extern void policy_statement_enforced(const Decided *decided, Jsonb *job,
+									  PolicyEnforced *enforced);
+
+/* Makes the statement's batches, where it has none yet. */
+extern void policy_statement_batches(GuardStatement *statement);
 
 #endif							/* POLICY_STATEMENT_H */

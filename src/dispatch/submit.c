@@ -12,6 +12,7 @@
 #include "utils/typcache.h"
 
 #include "dispatch/dispatch.h"
+#include "dispatch/identity.h"
 #include "dispatch/job_insert.h"
 #include "dispatch/job_row.h"
 #include "dispatch/owner_query.h"
@@ -283,6 +284,27 @@ rewrite(Jsonb *job, Rewriting *rewriting)
 			JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&rewriting->extra, WJB_END_OBJECT,
 															NULL)));
 	}
+}
+
+Jsonb *
+policy_stamped_job(Jsonb *job, List *identities, const char **invalid)
+{
+	Rewriting	rewriting;
+	const char *contradiction;
+	Jsonb	   *object;
+
+	*invalid = job_object_problem(job);
+	if (identities == NIL || *invalid != NULL || !JB_ROOT_IS_OBJECT(job))
+		return job;
+	rewrite(job, &rewriting);
+	*invalid = rewriting.invalid;
+	if (rewriting.invalid != NULL)
+		return job;
+	contradiction = policy_stamp_identity(&rewriting.row, identities);
+	object = job_row_object(&rewriting.row, invalid);
+	if (*invalid == NULL)
+		*invalid = contradiction;
+	return object;
 }
 
 /* The row that SPI has, copied out of it; SPI_tuptable goes with the scope. */

@@ -84,18 +84,19 @@ INSERT INTO expected VALUES
 	('submit', '{policy_submit(jsonb),"policy_cancel(bigint,text)",policy_remediations(bigint),"policy_remediate(bigint,text)","policy.idempotency_hash(text,jsonb,text)"}', '{jobs SELECT,jobs INSERT,
 "jobs UPDATE"}'),
 	('work', '{"policy_claim(text,integer,text[])","policy_heartbeat(bigint,uuid)","policy_complete(bigint,uuid,jsonb)","policy_fail(bigint,uuid,text)"}', '{}'),
-	('approve', '{"policy_approve(bigint,text)","policy_reject(bigint,text)",policy_approvals(boolean)}', '{}'),
+	('approve', '{"policy_approve(bigint,text)","policy_reject(bigint,text)",policy_approvals(boolean)}',
+		'{}'),
 	('author', '{policy.replays(),policy_report(bigint),policy_report_text(bigint),"policy_stage(text,policy_document,text)","policy_simulate(jsonb,text)",policy_test(text),"policy_lint(text,timestamp with time zone)","policy_replay(text,timestamp with time zone,timestamp with time zone,text)","policy_replay_query(text,text)"}', '{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT}'),
 	('release', '{policy.replays(),policy_report(bigint),policy_report_text(bigint),"policy_publish(text,text,text)","policy_rollback(text,text)","policy_acknowledge(bigint,text)",policy_test(text),policy_approvals(boolean)}',
 		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,decision_mix SELECT}'),
 	('override', '{}', '{}'),
 	('audit', '{policy.replays(),policy_remediations(bigint),policy_report(bigint),policy_report_text(bigint),policy_approvals(boolean),"policy_lint(text,timestamp with time zone)",policy_verify(),policy.transitions(),policy.job(policy.jobs),policy.job_hash(jsonb),policy.is_last_asked(policy.approvals)}',
-		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,jobs SELECT,job_transitions SELECT,decisions SELECT,decision_mix SELECT,rule_stats SELECT,
-		traces SELECT,approvals SELECT,approval_votes SELECT,seals SELECT,remediations SELECT,duties SELECT}'),
-	('operate', '{policy_maintain(),policy_remediations(bigint),policy_seal(),"policy_redecide(jsonb,text)","policy_cancel(bigint,text)",policy_approvals(boolean),policy.transitions()}',
-		'{jobs SELECT,job_transitions SELECT,approvals SELECT,decision_mix SELECT,active SELECT}'),
+		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,jobs SELECT,job_transitions SELECT,decisions SELECT,decision_mix SELECT,rule_stats SELECT,traces SELECT,approvals SELECT,approval_votes SELECT,seals SELECT,remediations SELECT,duties SELECT}'),
+	('operate', '{policy_maintain(),policy_remediations(bigint),policy_seal(),"policy_redecide(jsonb,text)","policy_cancel(bigint,text)",policy_approvals(boolean),policy.transitions(),"policy_attach(regclass,text,text,text,jsonb,jsonb,jsonb,jsonb,text[],text,text,text,text,jsonb,text)",policy_detach(regclass),policy.outer_role(),policy.table_name(regclass),policy.default_job_key(regclass),policy.detect_preset(regclass),"policy.check_attached(regclass,text,text,text)",policy.attached_expressions(policy.attached_tables),policy.attached_form_problems(policy.attached_tables),policy.attached_table_problems(regclass),policy.attached_problems(policy.attached_tables),"policy.refuse_attachment(text,text[])",policy.keep_attachment(policy.attached_tables),policy.try_attachment(bigint)}',
+		'{jobs SELECT,job_transitions SELECT,approvals SELECT,decision_mix SELECT,active SELECT,attach_presets SELECT,attached_tables SELECT,guarded_jobs SELECT}'),
 	('proxy', '{}', '{}'),
-	('admin', '{"policy_grant(text,text,jsonb)","policy_revoke(text,text)"}', '{duties SELECT}');
+	('admin', '{"policy_grant(text,text,jsonb)","policy_revoke(text,text)"}',
+		'{duties SELECT,attach_presets SELECT,attach_presets INSERT,attach_presets UPDATE,attach_presets DELETE}');
 -- Any duty brings evaluate.
 UPDATE expected SET functions = functions || '{policy_evaluate(jsonb),"policy_evaluate(jsonb,timestamp with time zone)",policy_status()}'::text[];
 

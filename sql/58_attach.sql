@@ -1,0 +1,535 @@
+--
+-- Attachments: guards in front of job tables that are there already
+--
+
+CREATE TABLE policy.attach_presets (
+	preset text COLLATE "C" NOT NULL,
+	note text,
+	detect text[],
+	job text NOT NULL,
+	job_key text,
+	hold jsonb NOT NULL,
+	deny jsonb NOT NULL,
+	throttle jsonb NOT NULL,
+	release jsonb,
+	allow jsonb,
+	material text[],
+	starts text NOT NULL,
+	ends text,
+	undo text,
+	notify text,
+	built_in boolean NOT NULL DEFAULT false,
+	CONSTRAINT attach_presets_pkey PRIMARY KEY (preset)
+);
+COMMENT ON TABLE policy.attach_presets IS
+	'How policy_attach guards a kind of job table; an admin may add more. Their SQL runs as whoever writes a job''s row.';
+COMMENT ON COLUMN policy.attach_presets.preset IS 'Its name.';
+COMMENT ON COLUMN policy.attach_presets.note IS 'What it is for: the client, and its versions.';
+COMMENT ON COLUMN policy.attach_presets.detect IS 'The columns that a table has which it is for; NULL: only by name.';
+COMMENT ON COLUMN policy.attach_presets.job IS 'An expression over a row: the job, jsonb.';
+COMMENT ON COLUMN policy.attach_presets.job_key IS 'An expression over a row: the job''s key, text; NULL: the primary key.';
+COMMENT ON COLUMN policy.attach_presets.hold IS 'An object of columns and expressions: what keeps a row from being found, until people have said yes.';
+COMMENT ON COLUMN policy.attach_presets.deny IS 'Likewise, for good; reason is the decision''s.';
+COMMENT ON COLUMN policy.attach_presets.throttle IS 'Likewise, until retry_at.';
+COMMENT ON COLUMN policy.attach_presets.release IS 'What is set in a row that goes on; NULL: what its client has asked for.';
+COMMENT ON COLUMN policy.attach_presets.allow IS 'What is set in a row that starts; constraints is what it is bound to, NULL where no rule says so.';
+COMMENT ON COLUMN policy.attach_presets.material IS 'The columns whose change is decided again.';
+COMMENT ON COLUMN policy.attach_presets.starts IS 'Whether a change from old to new starts the job; new is all NULLs where a row is deleted.';
+COMMENT ON COLUMN policy.attach_presets.ends IS 'Whether new is a job that has come to its end.';
+COMMENT ON COLUMN policy.attach_presets.undo IS 'A statement that undoes what a claim has done beside a start that was refused; $1 is the row, jsonb.';
+COMMENT ON COLUMN policy.attach_presets.notify IS 'Who is told of a row that goes on: a channel, or a call of pg_notify.';
+COMMENT ON COLUMN policy.attach_presets.built_in IS 'It came with the extension.';
+SELECT pg_catalog.pg_extension_config_dump('policy.attach_presets', 'WHERE NOT built_in');
+
+CREATE SEQUENCE policy.attachment_id_seq;
+COMMENT ON SEQUENCE policy.attachment_id_seq IS 'Ids of attachments.';
+SELECT pg_catalog.pg_extension_config_dump('policy.attachment_id_seq', '');
+
+-- src/attach/attached_table.c knows the columns by number.
+CREATE TABLE policy.attached_tables (
+	attachment_id bigint NOT NULL,
+	relation regclass NOT NULL,
+	job_table text COLLATE "C" NOT NULL,
+	preset text COLLATE "C",
+	job text NOT NULL,
+	job_key text NOT NULL,
+	hold jsonb NOT NULL,
+	deny jsonb NOT NULL,
+	throttle jsonb NOT NULL,
+	allow jsonb,
+	release jsonb,
+	material text[] NOT NULL,
+	starts text NOT NULL,
+	ends text,
+	undo text,
+	on_deny text COLLATE "C" NOT NULL,
+	notify text,
+	columns text[] NOT NULL,
+	attached_by regrole NOT NULL,
+	attached_at timestamptz NOT NULL,
+	CONSTRAINT attached_tables_pkey PRIMARY KEY (attachment_id),
+	CONSTRAINT attached_tables_on_deny_check CHECK (on_deny IN ('mark', 'raise'))
+);
+CREATE UNIQUE INDEX attached_tables_job_table ON policy.attached_tables (job_table);
+CREATE UNIQUE INDEX attached_tables_relation ON policy.attached_tables ((relation::oid));
+COMMENT ON TABLE policy.attached_tables IS 'The tables that policy_attach guards: policy_attachments shows whether it does.';
+COMMENT ON INDEX policy.attached_tables_job_table IS 'A table is attached once.';
+COMMENT ON INDEX policy.attached_tables_relation IS 'Likewise, by the table itself.';
+COMMENT ON COLUMN policy.attached_tables.attachment_id IS 'Counts up; the argument of its triggers.';
+COMMENT ON COLUMN policy.attached_tables.relation IS 'The table.';
+COMMENT ON COLUMN policy.attached_tables.job_table IS 'Its name, schema-qualified, as it was attached: what evidence and approvals have.';
+COMMENT ON COLUMN policy.attached_tables.preset IS 'The preset that arguments left out were taken from; NULL: none.';
+COMMENT ON COLUMN policy.attached_tables.job IS 'See policy.attach_presets, for this and what follows.';
+COMMENT ON COLUMN policy.attached_tables.job_key IS 'The key that evidence has.';
+COMMENT ON COLUMN policy.attached_tables.hold IS 'What is set in a row that waits for approval.';
+COMMENT ON COLUMN policy.attached_tables.deny IS 'What is set in a row that is denied.';
+COMMENT ON COLUMN policy.attached_tables.throttle IS 'What is set in a row that is throttled.';
+COMMENT ON COLUMN policy.attached_tables.allow IS 'What is set in a row that starts.';
+COMMENT ON COLUMN policy.attached_tables.release IS 'What is set in a row that goes on, beside what its client asked for.';
+COMMENT ON COLUMN policy.attached_tables.material IS 'The columns whose change is decided again.';
+COMMENT ON COLUMN policy.attached_tables.starts IS 'Whether a change starts the job.';
+COMMENT ON COLUMN policy.attached_tables.ends IS 'Whether a row has come to its end.';
+COMMENT ON COLUMN policy.attached_tables.undo IS 'What undoes the rest of a claim that was refused.';
+COMMENT ON COLUMN policy.attached_tables.on_deny IS 'mark: a denied row is stored, as deny says; raise: PE017, and nothing is stored or recorded.';
+COMMENT ON COLUMN policy.attached_tables.notify IS 'Who is told of a row that goes on.';
+COMMENT ON COLUMN policy.attached_tables.columns IS 'The columns and their types at that time.';
+COMMENT ON COLUMN policy.attached_tables.attached_by IS 'Who attached it: with these rights rows are moved that a vote or maintenance lets go on.';
+COMMENT ON COLUMN policy.attached_tables.attached_at IS 'When.';
+SELECT pg_catalog.pg_extension_config_dump('policy.attached_tables', '');
+
+-- src/attach/guarded.c knows the columns by number.
+CREATE TABLE policy.guarded_jobs (
+	job_key text COLLATE "C" NOT NULL,
+	job_table text COLLATE "C" NOT NULL,
+	row_key jsonb NOT NULL,
+	state text COLLATE "C" NOT NULL,
+	decision_id bigint NOT NULL,
+	decided_at timestamptz NOT NULL,
+	constraints jsonb NOT NULL,
+	run_after timestamptz,
+	started_at timestamptz,
+	wanted jsonb,
+	asked_by text NOT NULL,
+	asked_via text,
+	identities jsonb,
+	CONSTRAINT guarded_jobs_pkey PRIMARY KEY (job_key, job_table),
+	CONSTRAINT guarded_jobs_state_check CHECK (state IN
+		('ready', 'awaiting_approval', 'throttled', 'denied', 'rejected', 'expired', 'cancelled',
+		 'running', 'gone'))
+);
+COMMENT ON TABLE policy.guarded_jobs IS
+	'What is kept of the rows of attached tables that are not plainly allowed, until they come to their end.';
+COMMENT ON COLUMN policy.guarded_jobs.job_key IS 'The job''s key, as evidence has it.';
+COMMENT ON COLUMN policy.guarded_jobs.job_table IS 'Its table, as evidence has it.';
+COMMENT ON COLUMN policy.guarded_jobs.row_key IS 'The primary key of its row, by column.';
+COMMENT ON COLUMN policy.guarded_jobs.state IS
+	'awaiting_approval, throttled, denied, rejected, expired, cancelled: its row is kept from running; ready, running; gone: its row was deleted after it was approved.';
+COMMENT ON COLUMN policy.guarded_jobs.decision_id IS 'The decision that put it there.';
+COMMENT ON COLUMN policy.guarded_jobs.decided_at IS 'When that was made.';
+COMMENT ON COLUMN policy.guarded_jobs.constraints IS 'The bounds that it set.';
+COMMENT ON COLUMN policy.guarded_jobs.run_after IS 'THROTTLE: when it may run; NULL where it never was throttled.';
+COMMENT ON COLUMN policy.guarded_jobs.started_at IS 'When it was last started; NULL where it was not.';
+COMMENT ON COLUMN policy.guarded_jobs.wanted IS 'What its client wants in the columns that hold, deny and throttle set; NULL where its row has that.';
+COMMENT ON COLUMN policy.guarded_jobs.asked_by IS 'Who asked: the login, or the role that a proxy login had set.';
+COMMENT ON COLUMN policy.guarded_jobs.asked_via IS 'The asker''s other name; neither may approve.';
+COMMENT ON COLUMN policy.guarded_jobs.identities IS 'The identities that are bound to the asker, an array.';
+SELECT pg_catalog.pg_extension_config_dump('policy.guarded_jobs', '');
+
+CREATE FUNCTION policy.attached_begin() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'policy_attached_begin' LANGUAGE C;
+CREATE FUNCTION policy.attached_insert() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'policy_attached_insert' LANGUAGE C;
+CREATE FUNCTION policy.attached_update() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'policy_attached_update' LANGUAGE C;
+CREATE FUNCTION policy.attached_take() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'policy_attached_take' LANGUAGE C;
+CREATE FUNCTION policy.attached_record() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'policy_attached_record' LANGUAGE C;
+CREATE FUNCTION policy.attached_gone() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'policy_attached_gone' LANGUAGE C;
+CREATE FUNCTION policy.attached_flush() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'policy_attached_flush' LANGUAGE C;
+COMMENT ON FUNCTION policy.attached_begin() IS
+	'Trigger of attached tables: what the statement records will be written at its end.';
+COMMENT ON FUNCTION policy.attached_insert() IS
+	'Trigger of attached tables: decides a row, and puts it in the form that its decision has. Raises PE017 for a denied one with on_deny => ''raise''.';
+COMMENT ON FUNCTION policy.attached_update() IS
+	'Trigger of attached tables: decides a start, and a row whose material columns change; keeps a row that waits in its form. Raises PE014 for a changed key.';
+COMMENT ON FUNCTION policy.attached_take() IS
+	'Trigger of attached tables: decides a row that is taken by deleting it.';
+COMMENT ON FUNCTION policy.attached_record() IS
+	'Trigger of attached tables: records what was decided of a row that is stored, and asks for approvals.';
+COMMENT ON FUNCTION policy.attached_gone() IS
+	'Trigger of attached tables: nobody is asked any more about a row that is gone.';
+COMMENT ON FUNCTION policy.attached_flush() IS
+	'Trigger of attached tables: writes what the statement''s rows have recorded.';
+
+CREATE FUNCTION policy.outer_role() RETURNS regrole
+	AS 'MODULE_PATHNAME', 'policy_outer_role'
+	LANGUAGE C STABLE;
+COMMENT ON FUNCTION policy.outer_role() IS
+	'The role that who calls has set, before any switch of user.';
+
+CREATE FUNCTION policy.check_attached(job_table regclass, kind text, target text, source text)
+	RETURNS void
+	AS 'MODULE_PATHNAME', 'policy_check_attached'
+	LANGUAGE C;
+COMMENT ON FUNCTION policy.check_attached(regclass, text, text, text) IS
+	'Parses an expression of an attachment over a table: job, job_key, starts, ends, notify, or one for a target column. Raises what is wrong with it.';
+
+CREATE FUNCTION policy.guard_triggers(OUT name text, OUT timing text, OUT function text, OUT every_partition boolean)
+	RETURNS SETOF record
+	LANGUAGE sql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	VALUES ('zzz_policy_begin', 'BEFORE INSERT', 'attached_begin', true),
+		('zzz_policy_insert', 'BEFORE INSERT', 'attached_insert', false),
+		('zzz_policy_update', 'BEFORE UPDATE', 'attached_update', false),
+		('zzz_policy_take', 'BEFORE DELETE', 'attached_take', false),
+		('zzz_policy_record', 'AFTER INSERT', 'attached_record', false),
+		('zzz_policy_gone', 'AFTER DELETE', 'attached_gone', false),
+		('zzz_policy_flush', 'AFTER INSERT OR UPDATE', 'attached_flush', true)
+$$;
+COMMENT ON FUNCTION policy.guard_triggers() IS
+	'The triggers of an attached table. Those for rows reach its partitions by themselves; those for statements are made for every_partition.';
+
+CREATE FUNCTION policy.attached_partitions(job_table regclass) RETURNS SETOF regclass
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT job_table UNION SELECT p.relid FROM pg_partition_tree(job_table) p
+$$;
+COMMENT ON FUNCTION policy.attached_partitions(regclass) IS 'A table and its partitions.';
+
+CREATE FUNCTION policy.drop_guards(attachment policy.attached_tables) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	made record;
+BEGIN
+	FOR made IN
+		SELECT t.tgrelid::regclass AS relation, t.tgname
+		FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+		WHERE t.tgrelid IN (SELECT policy.attached_partitions(attachment.relation))
+			AND p.pronamespace = 'policy'::regnamespace AND t.tgparentid = 0
+			AND p.proname IN (SELECT g.function FROM policy.guard_triggers() g)
+	LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION policy.drop_guards(policy.attached_tables) IS
+	'Drops the triggers of an attached table.';
+
+CREATE FUNCTION policy.make_guards(attachment policy.attached_tables) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	made record;
+BEGIN
+	PERFORM policy.drop_guards(attachment);
+	FOR made IN
+		SELECT g.name, g.timing, g.function, r.relation, g.every_partition
+		FROM policy.guard_triggers() g
+			CROSS JOIN LATERAL (SELECT attachment.relation WHERE NOT g.every_partition
+				UNION SELECT policy.attached_partitions(attachment.relation) WHERE g.every_partition) r(relation)
+	LOOP
+		EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION policy.%I(%L)',
+			made.name, made.timing, made.relation,
+			CASE WHEN made.every_partition THEN 'STATEMENT' ELSE 'ROW' END,
+			made.function, attachment.attachment_id);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION policy.make_guards(policy.attached_tables) IS
+	'Makes the triggers of an attached table, instead of those that are there.';
+
+CREATE FUNCTION policy.table_columns(job_table regclass) RETURNS text[]
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT coalesce(array_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod))
+		ORDER BY a.attnum), '{}')
+	FROM pg_attribute a
+	WHERE a.attrelid = job_table AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+COMMENT ON FUNCTION policy.table_columns(regclass) IS 'The columns of a table and their types.';
+
+CREATE FUNCTION policy.table_name(job_table regclass) RETURNS text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT format('%I.%I', n.nspname, c.relname)
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = job_table
+$$;
+COMMENT ON FUNCTION policy.table_name(regclass) IS 'The name of a table, schema-qualified.';
+
+-- Whatever a key's columns are, two keys that differ have texts that differ.
+CREATE FUNCTION policy.default_job_key(job_table regclass) RETURNS text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT CASE count(*) WHEN 0 THEN NULL
+		WHEN 1 THEN format('%I::text', min(a.attname))
+		ELSE format('jsonb_build_array(%s)::text',
+			string_agg(format('%I', a.attname), ', ' ORDER BY array_position(i.indkey::smallint[], a.attnum))) END
+	FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+	WHERE i.indrelid = default_job_key.job_table AND i.indisprimary
+$$;
+COMMENT ON FUNCTION policy.default_job_key(regclass) IS
+	'The primary key as an expression of type text; NULL where there is none.';
+
+CREATE FUNCTION policy.detect_preset(job_table regclass) RETURNS text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	found text[];
+BEGIN
+	-- Of two that fit, the one that asks for more is meant.
+	SELECT array_agg(p.preset ORDER BY p.preset) INTO found
+	FROM (SELECT q.preset, rank() OVER (ORDER BY cardinality(q.detect) DESC) AS place
+		FROM policy.attach_presets q
+		WHERE NOT EXISTS (SELECT FROM unnest(q.detect) d(name)
+			WHERE NOT EXISTS (SELECT FROM pg_attribute a
+				WHERE a.attrelid = detect_preset.job_table AND a.attname = d.name AND a.attnum > 0 AND NOT a.attisdropped))
+			AND q.detect IS NOT NULL) p
+	WHERE p.place = 1;
+	IF cardinality(found) = 1 THEN
+		RETURN found[1];
+	END IF;
+	RAISE EXCEPTION USING
+		ERRCODE = 'PE012',
+		MESSAGE = format('cannot tell how to guard %s', job_table),
+		DETAIL = CASE WHEN found IS NULL THEN 'No preset fits its columns.'
+			ELSE format('It fits the presets %s.', array_to_string(found, ', ')) END,
+		HINT = 'Name the preset (SELECT preset, note FROM policy.attach_presets), or give job, hold, deny, throttle and starts.';
+END
+$$;
+COMMENT ON FUNCTION policy.detect_preset(regclass) IS
+	'The preset that a table''s columns fit. Raises PE012 where that is none, or more than one.';
+
+CREATE FUNCTION policy.attached_expressions(attachment policy.attached_tables,
+	OUT kind text, OUT target text, OUT source text)
+	RETURNS SETOF record
+	LANGUAGE sql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	VALUES ('job', NULL, attachment.job), ('job_key', NULL, attachment.job_key),
+		('starts', NULL, attachment.starts), ('ends', NULL, attachment.ends),
+		('notify', NULL, CASE WHEN strpos(attachment.notify, '(') > 0 THEN attachment.notify END)
+	UNION ALL
+	SELECT f.kind, e.key, e.value
+	FROM (VALUES ('hold', attachment.hold), ('deny', attachment.deny),
+			('throttle', attachment.throttle), ('allow', attachment.allow),
+			('release', attachment.release)) f(kind, form)
+		CROSS JOIN LATERAL jsonb_each_text(CASE jsonb_typeof(f.form) WHEN 'object' THEN f.form ELSE '{}' END) e
+$$;
+COMMENT ON FUNCTION policy.attached_expressions(policy.attached_tables) IS
+	'The expressions of an attachment, and what each is for.';
+
+CREATE FUNCTION policy.attached_form_problems(attachment policy.attached_tables) RETURNS SETOF text
+	LANGUAGE sql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT CASE WHEN f.form IS NULL THEN format('%s is not given', f.kind)
+		WHEN jsonb_typeof(f.form) <> 'object' THEN format('%s is no object of columns and expressions', f.kind)
+		WHEN f.form = '{}' AND f.needed THEN format('%s sets nothing', f.kind)
+		ELSE format('%s: the expression of "%s" is no string', f.kind, (SELECT e.key
+			FROM jsonb_each(CASE jsonb_typeof(f.form) WHEN 'object' THEN f.form ELSE '{}' END) e
+			WHERE jsonb_typeof(e.value) <> 'string' ORDER BY e.key LIMIT 1)) END
+	FROM (VALUES ('hold', attachment.hold, true), ('deny', attachment.deny, true),
+		('throttle', attachment.throttle, true), ('allow', attachment.allow, false),
+		('release', attachment.release, false)) f(kind, form, needed)
+	WHERE (f.form IS NULL AND f.needed) OR jsonb_typeof(f.form) <> 'object'
+		OR (f.form = '{}' AND f.needed)
+		OR EXISTS (SELECT FROM jsonb_each(CASE jsonb_typeof(f.form) WHEN 'object' THEN f.form ELSE '{}' END) e
+			WHERE jsonb_typeof(e.value) <> 'string')
+	UNION ALL SELECT 'job is not given' WHERE attachment.job IS NULL
+	UNION ALL SELECT 'starts is not given' WHERE attachment.starts IS NULL
+	UNION ALL SELECT 'on_deny is neither mark nor raise'
+		WHERE coalesce(attachment.on_deny NOT IN ('mark', 'raise'), true)
+$$;
+COMMENT ON FUNCTION policy.attached_form_problems(policy.attached_tables) IS
+	'What is wrong with the arguments of an attachment, whatever its table.';
+
+CREATE FUNCTION policy.attached_table_problems(job_table regclass) RETURNS SETOF text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT p.problem
+	FROM pg_class c
+		CROSS JOIN LATERAL (VALUES
+			(c.relkind NOT IN ('r', 'p'), format('%s is no table', c.oid::regclass)),
+			(c.relispartition, format('%s is a partition: attach the table that it is of', c.oid::regclass)),
+			(c.relpersistence = 't', format('%s is a temporary table', c.oid::regclass)),
+			(c.relnamespace IN ('pg_catalog'::regnamespace, 'policy'::regnamespace),
+				format('%s is a table of the system or of policy_engine', c.oid::regclass)),
+			(c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid),
+				format('%s has tables that inherit from it', c.oid::regclass)),
+			(c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),
+				format('%s has no primary key', c.oid::regclass))) p(applies, problem)
+	WHERE c.oid = job_table AND p.applies
+	UNION ALL
+	SELECT format('you lack the privilege %s on %s', r, job_table)
+	FROM unnest(ARRAY['TRIGGER', 'SELECT', 'UPDATE']) r
+	WHERE NOT has_table_privilege(policy.outer_role(), job_table, r)
+		AND NOT (r <> 'TRIGGER' AND has_any_column_privilege(policy.outer_role(), job_table, r))
+$$;
+COMMENT ON FUNCTION policy.attached_table_problems(regclass) IS
+	'Why who calls cannot attach a table.';
+
+CREATE FUNCTION policy.attached_problems(attachment policy.attached_tables) RETURNS text[]
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	problems text[];
+	checked record;
+BEGIN
+	problems := ARRAY(SELECT policy.attached_table_problems(attachment.relation)
+		UNION ALL SELECT policy.attached_form_problems(attachment)
+		UNION ALL SELECT format('material: column "%s" does not exist', m)
+			FROM unnest(attachment.material) m
+			WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attachment.relation
+				AND a.attname = m AND a.attnum > 0 AND NOT a.attisdropped));
+	FOR checked IN SELECT * FROM policy.attached_expressions(attachment) LOOP
+		BEGIN
+			PERFORM policy.check_attached(attachment.relation, checked.kind, checked.target, checked.source);
+		EXCEPTION WHEN OTHERS THEN
+			problems := problems || concat_ws(': ', checked.kind, checked.target, SQLERRM);
+		END;
+	END LOOP;
+	RETURN problems;
+END
+$$;
+COMMENT ON FUNCTION policy.attached_problems(policy.attached_tables) IS
+	'All that is wrong with an attachment; empty where nothing is.';
+
+CREATE FUNCTION policy.refuse_attachment(job_table text, problems text[]) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF cardinality(problems) > 0 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE012',
+			MESSAGE = format('cannot attach %s', job_table),
+			DETAIL = array_to_string(problems, E'\n'),
+			HINT = 'Nothing was made. Expressions have the row''s columns, and retry_at, reason and constraints; other names are looked up in pg_catalog alone: qualify them.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION policy.refuse_attachment(text, text[]) IS 'Raises PE012 where there are problems.';
+
+CREATE FUNCTION policy.keep_attachment(attachment policy.attached_tables)
+	RETURNS policy.attached_tables
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	made policy.attached_tables := attachment;
+BEGIN
+	PERFORM policy.refuse_attachment(policy.table_name(made.relation),
+		ARRAY(SELECT policy.attached_table_problems(made.relation)));
+	made.attachment_id := nextval('policy.attachment_id_seq');
+	made.job_table := policy.table_name(made.relation);
+	made.columns := policy.table_columns(made.relation);
+	made.attached_by := policy.outer_role();
+	made.attached_at := clock_timestamp();
+	INSERT INTO policy.attached_tables VALUES (made.*);
+	PERFORM policy.make_guards(made);
+	RETURN made;
+END
+$$;
+COMMENT ON FUNCTION policy.keep_attachment(policy.attached_tables) IS
+	'Stores an attachment in the name of who calls, and makes its triggers. Raises PE012 for a table that cannot be attached, or not by who calls.';
+
+CREATE FUNCTION policy_attach(
+	job_table regclass, preset text DEFAULT NULL, job text DEFAULT NULL, job_key text DEFAULT NULL,
+	hold jsonb DEFAULT NULL, deny jsonb DEFAULT NULL, throttle jsonb DEFAULT NULL,
+	release jsonb DEFAULT NULL, material text[] DEFAULT NULL, starts text DEFAULT NULL,
+	ends text DEFAULT NULL, on_deny text DEFAULT 'mark', notify text DEFAULT NULL,
+	allow jsonb DEFAULT NULL, undo text DEFAULT NULL)
+	RETURNS policy.attached_tables
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	made policy.attached_tables;
+	chosen policy.attach_presets;
+	problem text;
+BEGIN
+	IF policy_attach.job_table IS NULL THEN
+		PERFORM policy.refuse_attachment('NULL', ARRAY['there is no such table']);
+	END IF;
+	made.preset := coalesce(policy_attach.preset, CASE
+		WHEN num_nonnulls(policy_attach.job, policy_attach.hold, policy_attach.deny,
+			policy_attach.throttle, policy_attach.starts) = 0
+		THEN policy.detect_preset(policy_attach.job_table) END);
+	SELECT p.* INTO chosen FROM policy.attach_presets p WHERE p.preset = made.preset;
+	IF made.preset IS NOT NULL AND NOT FOUND THEN
+		PERFORM policy.refuse_attachment(policy.table_name(policy_attach.job_table),
+			ARRAY[format('there is no preset "%s"', made.preset)]);
+	END IF;
+	made.relation := policy_attach.job_table;
+	made.job := coalesce(policy_attach.job, chosen.job);
+	made.job_key := coalesce(policy_attach.job_key, chosen.job_key, policy.default_job_key(made.relation));
+	made.hold := coalesce(policy_attach.hold, chosen.hold);
+	made.deny := coalesce(policy_attach.deny, chosen.deny);
+	made.throttle := coalesce(policy_attach.throttle, chosen.throttle);
+	made.allow := coalesce(policy_attach.allow, chosen.allow);
+	made.release := coalesce(policy_attach.release, chosen.release);
+	made.material := coalesce(policy_attach.material, chosen.material, '{}');
+	made.starts := coalesce(policy_attach.starts, chosen.starts);
+	made.ends := coalesce(policy_attach.ends, chosen.ends);
+	made.undo := coalesce(policy_attach.undo, chosen.undo);
+	made.on_deny := policy_attach.on_deny;
+	made.notify := coalesce(policy_attach.notify, chosen.notify);
+	PERFORM policy.refuse_attachment(policy.table_name(made.relation), policy.attached_problems(made));
+	made := policy.keep_attachment(made);
+	PERFORM policy.refuse_attachment(made.job_table, policy.try_attachment(made.attachment_id));
+	RETURN made;
+END
+$$;
+COMMENT ON FUNCTION policy_attach(regclass, text, text, text, jsonb, jsonb, jsonb, jsonb, text[], text, text, text, text, jsonb, text) IS
+	'Guards a job table that is there already; what is not given comes from the preset, which the table''s columns tell where nothing is given. Needs TRIGGER, SELECT and UPDATE on the table: rows that a vote or maintenance lets go on are written with the rights of who attaches it. Raises PE012, with all that is wrong, where it cannot be.';
+
+CREATE FUNCTION policy_detach(job_table regclass) RETURNS policy.attached_tables
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	gone policy.attached_tables;
+BEGIN
+	IF NOT has_table_privilege(policy.outer_role(), policy_detach.job_table, 'TRIGGER') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('you lack the privilege TRIGGER on %s', policy_detach.job_table),
+			HINT = 'Who may attach a table may detach it.';
+	END IF;
+	DELETE FROM policy.attached_tables a WHERE a.relation = policy_detach.job_table
+		RETURNING a.* INTO gone;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE012',
+			MESSAGE = format('%s is not attached', coalesce(policy_detach.job_table::text, 'NULL')),
+			HINT = 'SELECT job_table FROM policy_attachments lists the tables that are.';
+	END IF;
+	PERFORM policy.drop_guards(gone);
+	UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
+		WHERE a.job_table = gone.job_table AND a.status IN ('pending', 'approved');
+	DELETE FROM policy.guarded_jobs g WHERE g.job_table = gone.job_table;
+	RETURN gone;
+END
+$$;
+COMMENT ON FUNCTION policy_detach(regclass) IS
+	'Takes the guard from a table: its rows stay as they are, held ones held, and nobody is asked about them any more. Returns the attachment that was. Raises PE012 for a table that is not attached.';
+
+CREATE FUNCTION policy.try_attachment(attachment_id bigint) RETURNS text[]
+	AS 'MODULE_PATHNAME', 'policy_try_attachment'
+	LANGUAGE C;
+COMMENT ON FUNCTION policy.try_attachment(bigint) IS
+	'Tries an attachment on rows that its table has, as who calls, and takes it all back: what is wrong with it; empty where nothing is.';

@@ -1,0 +1,423 @@
+/*
+ * attached_change.c
+ *	  The triggers of attached tables for rows that change, start, end or go.
+ *
+ * A start that must not be gets no row: its row is put in the form that keeps it from
+ * being found again by an update of its own, and the client's leaves it out.  What a
+ * client sets in a row that waits is kept for when it goes on, and its row stays as it
+ * is.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "attach/attached_guard.h"
+#include "attach/attached_move.h"
+#include "dispatch/identity.h"
+#include "dispatch/owner_query.h"
+#include "errors.h"
+
+PG_FUNCTION_INFO_V1(policy_attached_update);
+PG_FUNCTION_INFO_V1(policy_attached_take);
+PG_FUNCTION_INFO_V1(policy_attached_gone);
+
+/* An update or deletion of one row. */
+typedef struct Change
+{
+	AttachedStatement *statement;
+	AttachedTable *table;
+	HeapTuple	old;
+	HeapTuple	new;			/* NULL: a deletion */
+	MemoryContext caller;		/* of what goes back to it */
+	PolicyJobKey key;
+	GuardedJob	guarded;
+	Jsonb	   *job;			/* of the new row, or the old one where that
+								 * goes */
+	const char *invalid;
+} Change;
+
+static void
+check_key(Change *change)
+{
+	attached_show(change->table, change->old);
+	change->key = attached_job_key(change->table);
+	if (change->new == NULL)
+		return;
+	attached_show(change->table, change->new);
+	if (strcmp(attached_job_key(change->table).key, change->key.key) == 0 &&
+		!attached_differ(change->table, change->old, change->new, change->table->key_columns,
+						 change->table->nkey))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_POLICY_ENGINE_COLUMN),
+			 errmsg("the key of job %s of %s cannot be changed", change->key.key,
+					change->key.table),
+			 errdetail("What was decided and approved is known by it."),
+			 errhint("Delete the row, and insert another.")));
+}
+
+/* The job of a row, with what was bound to who asked. */
+static Jsonb *
+job_of(Change *change, HeapTuple row, const char **invalid)
+{
+	GuardStatement *guard = change->statement->guard;
+	List	   *identities;
+	Jsonb	   *job;
+
+	(void) policy_statement_caller(guard);
+	identities = change->guarded.is_kept ? guarded_identities(&change->guarded) : NIL;
+	attached_show(change->table, row);
+	job = policy_stamped_job(attached_job(change->table), identities, invalid);
+	return (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(job));
+}
+
+static bool
+same_job(Jsonb *a, Jsonb *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+/*
+ * The column as a conflict's update sets it: from a row that was formed on its way in it
+ * is what the client has given there.
+ */
+static Datum
+given_value(Change *change, AttrNumber column, bool *isnull)
+{
+	const AttachedStatement *statement = change->statement;
+	AttachedTable *table = change->table;
+
+	if (statement->formed != NULL &&
+		!attached_differ(table, statement->formed, change->new, &column, 1))
+		return heap_getattr(statement->given, column, table->tupdesc, isnull);
+	return heap_getattr(change->new, column, table->tupdesc, isnull);
+}
+
+/* The new row as the client wants it, whatever form it is in. */
+static HeapTuple
+client_row(Change *change)
+{
+	AttachedTable *table = change->table;
+	HeapTuple	row = attached_restore(table, change->new, change->guarded.wanted);
+
+	for (int i = 0; i < table->nguarded; i++)
+	{
+		int			column = table->guarded[i];
+		bool		isnull;
+		Datum		value;
+
+		if (!attached_differ(table, change->old, change->new, &table->guarded[i], 1))
+			continue;
+		value = given_value(change, column, &isnull);
+		row = heap_modify_tuple_by_cols(row, table->tupdesc, 1, &column, &value, &isnull);
+	}
+	return row;
+}
+
+static HeapTuple
+returned(Change *change, HeapTuple row)
+{
+	MemoryContext mine = MemoryContextSwitchTo(change->caller);
+	HeapTuple	copy = heap_copytuple(row);
+
+	MemoryContextSwitchTo(mine);
+	return copy;
+}
+
+/* The row in the form of a decision. */
+static HeapTuple
+formed(Change *change, HeapTuple row, const PolicyEnforced *enforced)
+{
+	TimestampTz retry_at;
+
+	attached_show(change->table, row);
+	attached_set_decision_names(change->table, enforced, &retry_at);
+	return attached_form(change->table, attached_form_of(enforced->verdict.decision), row);
+}
+
+/* Who changes somebody else's job asks as much as who brought it. */
+static void
+ask_again(Change *change)
+{
+	const PolicyCaller *caller = policy_statement_caller(change->statement->guard);
+	GuardedJob *guarded = &change->guarded;
+
+	if (guarded->asked_by == NULL || strcmp(caller->name, guarded->asked_by) == 0)
+		return;
+	guarded->asked_via = guarded->asked_by;
+	guarded->asked_by = caller->name;
+}
+
+static void
+begin_scope(OwnerScope *scope, const char *verb)
+{
+	MemoryContext mine = CurrentMemoryContext;
+
+	policy_owner_begin(scope, verb);
+	MemoryContextSwitchTo(mine);
+}
+
+/* Content that has changed is decided as a job that comes in. */
+static void
+decide_content(Change *change, Candidate *candidate)
+{
+	OwnerScope	scope;
+	Recording	recording;
+
+	begin_scope(&scope, "engine");
+	guarded_candidate(&change->key, &change->guarded, change->job, change->invalid, candidate);
+	ask_again(change);
+	candidate->row.values[JOB_SUBMITTED_BY] = CStringGetTextDatum(change->guarded.asked_by);
+	candidate->has_prior = false;
+	candidate->row.nulls[JOB_RUN_AFTER] = true;
+	policy_candidate_decide(candidate, "update");
+	if (candidate->now.verdict.decision == POLICY_DENY && change->table->raises)
+		attached_raise_denied(change->table, &candidate->now);
+	policy_recording_init(&recording);
+	policy_candidate_record(candidate, &recording);
+	policy_candidate_sync(candidate, &recording);
+	policy_recording_write(&recording);
+	policy_owner_end(&scope);
+}
+
+static HeapTuple
+change_content(Change *change)
+{
+	Candidate	candidate;
+	HeapTuple	row = client_row(change);
+	bool		was_kept = change->guarded.is_kept;
+	bool		admits;
+
+	decide_content(change, &candidate);
+	admits = attached_admits(candidate.now.verdict.decision);
+	guarded_set_decision(&change->guarded, &candidate,
+						 policy_decision_state(candidate.now.verdict.decision));
+	change->guarded.row_key = attached_row_key(change->table, row);
+	change->guarded.wanted = admits ? NULL : attached_wanted(change->table, row);
+	if (was_kept || !admits)
+		guarded_write(&change->key, &change->guarded);
+	return returned(change, admits ? row : formed(change, row, &candidate.now));
+}
+
+/* The row keeps its form; what the client has set is kept for when it goes on. */
+static HeapTuple
+keep_form(Change *change)
+{
+	change->guarded.wanted = attached_wanted(change->table, client_row(change));
+	guarded_write(&change->key, &change->guarded);
+	return returned(change, attached_keep(change->table, change->new, change->old));
+}
+
+/* A start: records what has changed, and what it consumes. */
+static bool
+decide_start(Change *change, Candidate *candidate)
+{
+	GuardedJob *guarded = &change->guarded;
+	OwnerScope	scope;
+	Recording	recording;
+	bool		admits;
+
+	begin_scope(&scope, "claim");
+	guarded_candidate(&change->key, guarded, change->job, change->invalid, candidate);
+	policy_candidate_decide(candidate, "claim");
+	admits = attached_admits(candidate->now.verdict.decision);
+	/* Without a policy nothing starts and nothing changes. */
+	if (candidate->now.policy != NULL)
+	{
+		policy_recording_init(&recording);
+		if (!admits || policy_candidate_changed(candidate, true))
+			policy_candidate_record(candidate, &recording);
+		if (admits)
+			policy_candidates_consume(&candidate, 1);
+		else
+			policy_candidate_sync(candidate, &recording);
+		policy_recording_write(&recording);
+	}
+	policy_owner_end(&scope);
+	return admits;
+}
+
+static HeapTuple
+start(Change *change)
+{
+	GuardedJob *guarded = &change->guarded;
+	bool		was_kept = guarded->is_kept;
+	Candidate	candidate;
+	HeapTuple	row;
+
+	if (decide_start(change, &candidate))
+	{
+		if (was_kept)
+		{
+			guarded_set_decision(guarded, &candidate, "running");
+			guarded->started_at = candidate.now.at;
+			guarded->wanted = NULL;
+			guarded_write(&change->key, guarded);
+		}
+		if (change->new == NULL)
+			return change->old;
+		return returned(change, formed(change, change->new, &candidate.now));
+	}
+	if (candidate.now.policy == NULL)
+		return NULL;
+	row = attached_restore(change->table, change->old, guarded->wanted);
+	guarded_set_decision(guarded, &candidate,
+						 policy_decision_state(candidate.now.verdict.decision));
+	guarded->row_key = attached_row_key(change->table, row);
+	guarded->wanted = attached_wanted(change->table, row);
+	guarded_write(&change->key, guarded);
+	attached_write_row(change->table, &change->key, change->old,
+					   formed(change, row, &candidate.now));
+	return NULL;
+}
+
+/* Whether a row is at its end by what its client says. */
+static bool
+has_ended(Change *change, HeapTuple row)
+{
+	attached_show_change(change->table, change->old, row);
+	return attached_holds(change->table, change->table->ends);
+}
+
+static void
+end_job(Change *change)
+{
+	if (!change->guarded.is_kept)
+		return;
+	policy_approvals_close(&change->key);
+	guarded_forget(&change->key, false);
+}
+
+/* What a change is, where it is anything to us. */
+static HeapTuple
+settle_change(Change *change, bool starts, bool ends, bool material, bool touched)
+{
+	const char *invalid;
+	bool		waits;
+
+	guarded_read(&change->key, &change->guarded);
+	waits = guarded_waits(&change->guarded, GetCurrentTimestamp());
+	if (starts && waits)
+		return NULL;
+	change->job = job_of(change, change->new != NULL ? change->new : change->old,
+						 &change->invalid);
+	if (starts)
+		return start(change);
+	if (ends && !has_ended(change, change->old))
+	{
+		end_job(change);
+		return change->new;
+	}
+	if (material && (change->guarded.is_kept || !ends) &&
+		!same_job(job_of(change, change->old, &invalid), change->job))
+		return change_content(change);
+	if (touched && waits)
+		return keep_form(change);
+	return change->new;
+}
+
+static HeapTuple
+guard_update(Change *change)
+{
+	AttachedTable *table = change->table;
+	bool		starts;
+	bool		ends;
+	bool		material;
+	bool		touched;
+
+	attached_show_change(table, change->old, change->new);
+	starts = attached_holds(table, table->starts);
+	ends = attached_holds(table, table->ends);
+	material = attached_differ(table, change->old, change->new, table->material,
+							   table->nmaterial);
+	touched = attached_differ(table, change->old, change->new, table->guarded, table->nguarded);
+	if (!starts && !ends && !material && !touched &&
+		!attached_differ(table, change->old, change->new, table->key_columns, table->nkey))
+		return change->new;
+	check_key(change);
+	if (attached_is_written(table, &change->key))
+		return change->new;
+	return settle_change(change, starts, ends, material, touched);
+}
+
+static void
+read_change(FunctionCallInfo fcinfo, TriggerData *trigger, Change *change)
+{
+	memset(change, 0, sizeof(Change));
+	change->statement = attached_statement(fcinfo);
+	change->caller = MemoryContextSwitchTo(change->statement->guard->row_context);
+	MemoryContextReset(change->statement->guard->row_context);
+	change->table = attached_statement_table(change->statement, trigger);
+	change->old = trigger->tg_trigtuple;
+}
+
+Datum
+policy_attached_update(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = attached_trigger(fcinfo, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW);
+	Change		change;
+	HeapTuple	row;
+
+	attached_check_event(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event));
+	read_change(fcinfo, trigger, &change);
+	change.new = trigger->tg_newtuple;
+	row = guard_update(&change);
+	MemoryContextSwitchTo(change.caller);
+	return PointerGetDatum(row);
+}
+
+/* A row that is taken by deleting it starts, too, where its client says so. */
+Datum
+policy_attached_take(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = attached_trigger(fcinfo, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW);
+	Change		change;
+	HeapTuple	row;
+
+	attached_check_event(TRIGGER_FIRED_BY_DELETE(trigger->tg_event));
+	read_change(fcinfo, trigger, &change);
+	attached_show_change(change.table, change.old, NULL);
+	row = change.old;
+	if (attached_holds(change.table, change.table->starts))
+	{
+		check_key(&change);
+		row = settle_change(&change, true, false, false, false);
+	}
+	MemoryContextSwitchTo(change.caller);
+	return PointerGetDatum(row);
+}
+
+/*
+ * A row that is gone: unless the same statement brings it in again, as a client's retry
+ * does, nobody is asked about it any more.  One that was running has come to its end;
+ * another one keeps the attempts that it was approved for.
+ */
+Datum
+policy_attached_gone(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = attached_trigger(fcinfo, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_ROW);
+	Change		change;
+
+	attached_check_event(TRIGGER_FIRED_BY_DELETE(trigger->tg_event));
+	read_change(fcinfo, trigger, &change);
+	attached_show(change.table, change.old);
+	change.key = attached_job_key(change.table);
+	guarded_read(&change.key, &change.guarded);
+	attached_show(change.table, change.old);
+	if (change.guarded.is_kept &&
+		!attached_statement_inserts(change.statement, change.table, attached_key(change.table)))
+	{
+		bool		is_over = strcmp(change.guarded.state, "running") == 0;
+
+		if (is_over)
+			policy_approvals_close(&change.key);
+		guarded_forget(&change.key, !is_over);
+	}
+	MemoryContextSwitchTo(change.caller);
+	return PointerGetDatum(NULL);
+}

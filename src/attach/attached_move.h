@@ -1,0 +1,39 @@
+/*
+ * attached_move.h
+ *	  Rows of attached tables, locked and written with the rights of who attached them.
+ */
+#ifndef POLICY_ATTACHED_MOVE_H
+#define POLICY_ATTACHED_MOVE_H
+
+#include "attach/attached_row.h"
+#include "dispatch/approvals.h"
+
+/* Who a scope has taken the place of. */
+typedef struct AttachedScope
+{
+	Oid			user;
+	int			security_context;
+} AttachedScope;
+
+/* Between these two the user is who attached the table, and SPI is connected. */
+extern void attached_scope_begin(AttachedScope *scope, Oid attached_by);
+extern void attached_scope_end(const AttachedScope *scope);
+
+/*
+ * The row of a primary key, locked where for_update, copied into the current memory
+ * context; NULL where it is gone.  Inside a scope.
+ */
+extern HeapTuple attached_find_row(AttachedTable *table, Jsonb *row_key, bool for_update);
+
+/*
+ * Writes the columns in which a row differs from what is stored, past the guard.  Raises
+ * triggered_data_change_violation where something keeps it from being written.  In a
+ * scope of its own.
+ */
+extern void attached_write_row(AttachedTable *table, const PolicyJobKey *key, HeapTuple stored,
+							   HeapTuple row);
+
+/* Whether that is what writes this row now. */
+extern bool attached_is_written(const AttachedTable *table, const PolicyJobKey *key);
+
+#endif							/* POLICY_ATTACHED_MOVE_H */

@@ -1,0 +1,65 @@
+/*
+ * attached_statement.h
+ *	  What the guards of attached tables know of one statement.
+ */
+#ifndef POLICY_ATTACHED_STATEMENT_H
+#define POLICY_ATTACHED_STATEMENT_H
+
+#include "commands/trigger.h"
+
+#include "attach/attached_table.h"
+#include "attach/guarded.h"
+#include "dispatch/statement.h"
+
+/* What was decided of a row before it was stored, for when it is. */
+typedef struct AttachedDecision
+{
+	const AttachedTable *table;
+	const char *key;
+	int			keylen;
+	uint64		content;		/* attached_content() of the row as it was
+								 * formed */
+	int64		decision_id;
+	bool		is_recorded;
+	GuardedJob *guarded;		/* what is to be kept; NULL: nothing, it is
+								 * plainly allowed */
+	JobApprovals *approvals;	/* that it had before; NULL: none were read */
+} AttachedDecision;
+
+typedef struct AttachedStatement
+{
+	GuardStatement *guard;
+	MemoryContextCallback release;
+	List	   *tables;			/* in use */
+	bool		is_flushed;		/* a trigger at its end writes */
+	bool		undoes;			/* a start was refused */
+	AttachedTable *undoing;		/* of that table */
+	List	   *undone;			/* the keys of its rows, as jsonb */
+	AttachedDecision *decisions;
+	int			ndecisions;
+	int			capacity;
+	int			next;			/* where the next one to be recorded is likely */
+	HeapTuple	given;			/* the last row that was inserted, as it came */
+	HeapTuple	formed;			/* and as it was formed; NULL: the same */
+} AttachedStatement;
+
+/* The statement of a trigger's call. */
+extern AttachedStatement *attached_statement(FunctionCallInfo fcinfo);
+
+/* The attachment of the trigger's relation. */
+extern AttachedTable *attached_statement_table(AttachedStatement *statement, TriggerData *trigger);
+
+/* A new decision, its key copied, that policy_statement_keep() has just kept. */
+extern AttachedDecision *attached_statement_add(AttachedStatement *statement,
+												const AttachedTable *table, const text *key);
+
+/* The decision of a key and content that was not recorded yet; NULL where there is none. */
+extern AttachedDecision *attached_statement_find(AttachedStatement *statement,
+												 const AttachedTable *table, const text *key,
+												 uint64 content);
+
+/* Whether the statement inserts, or has tried to, a row of that key. */
+extern bool attached_statement_inserts(const AttachedStatement *statement,
+									   const AttachedTable *table, const text *key);
+
+#endif							/* POLICY_ATTACHED_STATEMENT_H */

@@ -1,0 +1,99 @@
+/*
+ * attached_table.h
+ *	  An attachment, ready to be used on the rows of one relation by one user.
+ *
+ * Its expressions are made once a session, relation and user, and made again where the
+ * relation, or a function, changes.  They run as the user that they were made by, and
+ * keep the rights that were checked then.  One statement has one at a time.
+ */
+#ifndef POLICY_ATTACHED_TABLE_H
+#define POLICY_ATTACHED_TABLE_H
+
+#include "access/htup.h"
+#include "nodes/execnodes.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+
+#include "attach/expression.h"
+
+/* What is set in a row that a decision keeps from running, or lets run. */
+typedef enum AttachedFormKind
+{
+	ATTACHED_HOLD,
+	ATTACHED_DENY,
+	ATTACHED_THROTTLE,
+	ATTACHED_ALLOW,
+	ATTACHED_RELEASE
+} AttachedFormKind;
+
+#define ATTACHED_NFORMS (ATTACHED_RELEASE + 1)
+
+typedef struct AttachedColumn
+{
+	AttrNumber	attnum;
+	ExprState  *value;
+} AttachedColumn;
+
+typedef struct AttachedForm
+{
+	int			ncolumns;
+	AttachedColumn *columns;
+} AttachedForm;
+
+typedef struct AttachedTable
+{
+	MemoryContext context;
+	bool		in_use;
+	bool		is_stale;
+	Oid			relid;			/* the table, or a partition of it */
+	Oid			user;
+	int64		attachment_id;
+	char	   *job_table;		/* as evidence has it */
+	Oid			root;			/* what was attached */
+	Oid			attached_by;
+	bool		raises;			/* on_deny => raise */
+	char	   *notify;			/* a channel; NULL where notification is, or
+								 * none */
+	TupleDesc	tupdesc;
+	ExprContext *econtext;
+	TupleTableSlot *row;		/* what expressions of one row are over */
+	TupleTableSlot *old;
+	TupleTableSlot *new;
+	ExprState  *job;
+	ExprState  *key;
+	ExprState  *starts;
+	ExprState  *ends;			/* NULL: none is given */
+	ExprState  *notification;	/* an expression that notifies; NULL: none */
+	AttachedForm forms[ATTACHED_NFORMS];
+	int			nguarded;		/* the columns that hold, deny and throttle
+								 * set */
+	AttrNumber *guarded;
+	int			nmaterial;
+	AttrNumber *material;
+	int			nkey;			/* the primary key's columns */
+	AttrNumber *key_columns;
+	Bitmapset  *content;		/* columns that the job, its key and its forms
+								 * are made of */
+	char	   *undo;			/* a statement for a start that was refused;
+								 * or NULL */
+} AttachedTable;
+
+/*
+ * The attachment of that id on a relation that is open and locked, for the current
+ * user.  Give it back with attached_table_release().
+ */
+extern AttachedTable *attached_table_acquire(Relation relation, int64 attachment_id);
+extern void attached_table_release(AttachedTable *table);
+
+/*
+ * The id of the attachment of a table by the name that evidence has, and the table;
+ * false where it is not attached.
+ */
+extern bool attached_table_find(const char *job_table, int64 *attachment_id, Oid *root);
+
+/* The table that an attachment is of; raises undefined_object where there is none. */
+extern Oid	attached_table_relation(int64 attachment_id);
+
+extern void attached_table_init(void);
+
+#endif							/* POLICY_ATTACHED_TABLE_H */
