@@ -40,3 +40,27 @@ END
 $$;
 COMMENT ON FUNCTION policy_test(text) IS
 	'Runs a stored snapshot''s own tests: what policy_test_document returns of its document. Raises PE002 for an unknown snapshot.';
+
+--
+-- Explain a verdict, rule by rule
+--
+
+CREATE FUNCTION policy_explain(
+	job jsonb, snapshot text DEFAULT NULL,
+	OUT rule text, OUT decision policy_decision, OUT applies boolean,
+	OUT failed_on text, OUT detail text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'policy_explain'
+	LANGUAGE C STABLE COST 10000 ROWS 100;
+COMMENT ON FUNCTION policy_explain(jsonb, text) IS
+	'Why each rule of a stored snapshot (NULL: the active one) does or does not apply to a job now: a row a rule, and one with a NULL rule for the default where it counts. applies: the verdict lists it. failed_on: the first part that fails, with the pattern and the value in detail. Those that apply first, by standing; then the nearest misses. One row alone for a job that is invalid, and where no policy is active. Raises PE002 for an unknown snapshot.';
+
+CREATE FUNCTION policy.explain(
+	document policy_document, job jsonb, at timestamptz,
+	OUT rule text, OUT decision policy_decision, OUT applies boolean,
+	OUT failed_on text, OUT detail text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'policy_explain_document'
+	LANGUAGE C STABLE COST 10000 ROWS 100;
+COMMENT ON FUNCTION policy.explain(policy_document, jsonb, timestamptz) IS
+	'What policy_explain returns, of any document and time; consults no counter (a velocity is unknown). Raises null_value_not_allowed without a document or a time.';

@@ -18,10 +18,6 @@ typedef struct Compilation
 	CompiledPolicy *policy;
 	PolicyArena arena;
 	MemoryContext scratch;		/* reset for each rule */
-	Jsonb	  **alone;			/* what rules were given, by its hash, to
-								 * share */
-	uint32		alone_mask;
-	uint32		nalone;
 } Compilation;
 
 static Glob *
@@ -183,53 +179,77 @@ compiled_rule_is_certain(const CompiledRule *rule)
 		 (rule->match.nconditions == 1 && rule->proven == 0));
 }
 
-/* The rules' constraints, each different one kept once. */
-static void
-grow_alone(Compilation *compilation)
+/* The rules' constraints as jsonb, each different one kept once, by its hash. */
+struct SharedConstraints
 {
-	Jsonb	  **old = compilation->alone;
-	uint32		old_size = old == NULL ? 0 : compilation->alone_mask + 1;
-	uint32		size = Max(64, old_size * 2);
+	MemoryContext context;
+	Jsonb	  **slots;
+	uint32		mask;
+	uint32		count;
+};
 
-	compilation->alone = MemoryContextAllocHuge(compilation->policy->context,
-												sizeof(Jsonb *) * size);
-	memset(compilation->alone, 0, sizeof(Jsonb *) * size);
-	compilation->alone_mask = size - 1;
+static uint32
+hash_of(Jsonb *constraints)
+{
+	return hash_bytes((unsigned char *) constraints, VARSIZE(constraints));
+}
+
+static void
+grow_shared(SharedConstraints *shared)
+{
+	uint32		old_size = shared->slots == NULL ? 0 : shared->mask + 1;
+	uint32		size = Max(64, old_size * 2);
+	Jsonb	  **slots = MemoryContextAllocHuge(shared->context, sizeof(Jsonb *) * size);
+
+	memset(slots, 0, sizeof(Jsonb *) * size);
 	for (uint32 i = 0; i < old_size; i++)
 	{
 		uint32		slot;
 
-		if (old[i] == NULL)
+		if (shared->slots[i] == NULL)
 			continue;
-		slot = hash_bytes((unsigned char *) old[i], VARSIZE(old[i])) & compilation->alone_mask;
-		while (compilation->alone[slot] != NULL)
-			slot = (slot + 1) & compilation->alone_mask;
-		compilation->alone[slot] = old[i];
+		slot = hash_of(shared->slots[i]) & (size - 1);
+		while (slots[slot] != NULL)
+			slot = (slot + 1) & (size - 1);
+		slots[slot] = shared->slots[i];
 	}
-	if (old != NULL)
-		pfree(old);
+	if (shared->slots != NULL)
+		pfree(shared->slots);
+	shared->slots = slots;
+	shared->mask = size - 1;
 }
 
 static Jsonb *
-share_alone(Compilation *compilation, Jsonb *constraints)
+share_constraints(SharedConstraints *shared, Jsonb *constraints)
 {
 	uint32		slot;
 
-	if (compilation->nalone * 2 >= compilation->alone_mask)
-		grow_alone(compilation);
-	slot = hash_bytes((unsigned char *) constraints, VARSIZE(constraints)) &
-		compilation->alone_mask;
-	for (; compilation->alone[slot] != NULL; slot = (slot + 1) & compilation->alone_mask)
+	if (shared->count * 2 >= shared->mask)
+		grow_shared(shared);
+	for (slot = hash_of(constraints) & shared->mask; shared->slots[slot] != NULL;
+		 slot = (slot + 1) & shared->mask)
 	{
-		Jsonb	   *known = compilation->alone[slot];
+		Jsonb	   *known = shared->slots[slot];
 
 		if (VARSIZE(known) == VARSIZE(constraints) &&
 			memcmp(known, constraints, VARSIZE(constraints)) == 0)
 			return known;
 	}
-	compilation->alone[slot] = policy_arena_varlena(&compilation->arena, constraints);
-	compilation->nalone++;
-	return compilation->alone[slot];
+	shared->slots[slot] = MemoryContextAlloc(shared->context, VARSIZE(constraints));
+	memcpy(shared->slots[slot], constraints, VARSIZE(constraints));
+	shared->count++;
+	return shared->slots[slot];
+}
+
+Jsonb *
+compiled_rule_alone(const CompiledPolicy *policy, const CompiledRule *rule)
+{
+	if (rule->alone != NULL)
+		return rule->alone;
+	return policy->rules[rule->position].alone =
+		share_constraints(policy->shared,
+						  constraint_to_jsonb(constraint_fill(rule->constraints,
+															  policy->default_constraints)));
 }
 
 static void
@@ -244,10 +264,6 @@ compile_constraints(Compilation *compilation, const PolicyRule *rule, CompiledRu
 		compiled->alone = policy->no_constraints;
 	else if (compiled->constraints->u.object.count == 0)
 		compiled->alone = policy->defaults_alone;
-	else
-		compiled->alone = share_alone(compilation,
-									  constraint_to_jsonb(constraint_fill(compiled->constraints,
-																		  policy->default_constraints)));
 }
 
 static void
@@ -383,6 +399,8 @@ policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
 	compiled->first_match = policy->first_match;
 	memcpy(compiled->digest, digest, POLICY_DIGEST_LENGTH);
 	compiled->serial = ++serials;
+	compiled->shared = palloc0(sizeof(SharedConstraints));
+	compiled->shared->context = context;
 	policy_arena_init(&compilation.arena, context);
 	compilation.scratch = AllocSetContextCreate(caller, "policy compilation",
 												ALLOCSET_DEFAULT_SIZES);
@@ -394,8 +412,6 @@ policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
 		brief_rules(compiled);
 		compiled->index = rule_index_make(compiled->rules, compiled->briefs, compiled->nrules);
 	}
-	if (compilation.alone != NULL)
-		pfree(compilation.alone);
 	MemoryContextDelete(compilation.scratch);
 	MemoryContextSwitchTo(caller);
 	if (!complete)

@@ -4,7 +4,8 @@
  *
  * Rules keep document order and carry their standing; disabled rules are gone.
  * Nothing in it changes after policy_compile() but the reference count, which
- * is store/'s, and the rules' index, which is built at the second decision.
+ * is store/'s, and the rules' index, which is built at the second decision, and
+ * what constraints are as jsonb.
  */
 #ifndef POLICY_COMPILE_H
 #define POLICY_COMPILE_H
@@ -97,12 +98,19 @@ typedef struct CompiledRule
 	const char *id;				/* in id_text, and a NUL after it */
 	text	   *id_text;
 	text	   *reason;			/* NULL: "matched rule <id>" stands in */
-	Jsonb	   *alone;			/* the verdict's constraints where no other
-								 * rule applies; shared among rules */
+	Jsonb	   *alone;			/* compiled_rule_alone()'s, or NULL */
 	const CompiledApproval *approval;	/* REQUIRE_APPROVAL, else NULL */
 	int32		position;		/* among the rules, in document order */
 	int32		wait;			/* THROTTLE: seconds; a velocity's window */
 } CompiledRule;
+
+typedef struct CompiledPolicy CompiledPolicy;
+
+/*
+ * The verdict's constraints where no other rule applies; lasts as long as the policy.
+ * Made when they are first asked for, and shared among rules.
+ */
+extern Jsonb *compiled_rule_alone(const CompiledPolicy *policy, const CompiledRule *rule);
 
 /* The reason, or what stands in for it. */
 extern text *compiled_rule_reason(const CompiledRule *rule);
@@ -120,8 +128,9 @@ extern bool compiled_rule_is_certain(const CompiledRule *rule);
 #define RULE_DECISION(brief) ((PolicyDecision) ((brief) >> 4))
 
 typedef struct RuleIndex RuleIndex;
+typedef struct SharedConstraints SharedConstraints;
 
-typedef struct CompiledPolicy
+struct CompiledPolicy
 {
 	MemoryContext context;
 	uint8		digest[POLICY_DIGEST_LENGTH];	/* of the source */
@@ -142,7 +151,8 @@ typedef struct CompiledPolicy
 	uint8	   *briefs;			/* by rule */
 	int			nrules;
 	RuleIndex  *index;			/* finds the rules that a job can match */
-} CompiledPolicy;
+	SharedConstraints *shared;
+};
 
 /*
  * Compiles into a new context under parent; the rules come from the tree where

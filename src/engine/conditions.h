@@ -58,24 +58,30 @@ lists_hold(const GlobLists *lists, const JobString *values, int nvalues, PolicyB
 	return !any_glob_matches(none, lists->nnone, values, nvalues, budget);
 }
 
-static inline bool
-condition_holds(const CompiledCondition *condition, const Job *job, PolicyBudget *budget)
+/* What a job has in the field of a condition. */
+static inline const JobString *
+condition_values(const CompiledCondition *condition, const Job *job, int *count)
 {
-	const JobString *values;
-	int			nvalues;
+	const JobString *value;
 
 	if (condition->field >= POLICY_FIRST_SET)
 	{
 		const JobSet *set = &job->sets[condition->field - POLICY_FIRST_SET];
 
-		values = set->items;
-		nvalues = set->count;
+		*count = set->count;
+		return set->items;
 	}
-	else
-	{
-		values = &job->fields[condition->field];
-		nvalues = values->data != NULL ? 1 : 0;
-	}
+	value = &job->fields[condition->field];
+	*count = value->data != NULL ? 1 : 0;
+	return value;
+}
+
+static inline bool
+condition_holds(const CompiledCondition *condition, const Job *job, PolicyBudget *budget)
+{
+	int			nvalues;
+	const JobString *values = condition_values(condition, job, &nvalues);
+
 	return lists_hold(&condition->lists, values, nvalues, budget);
 }
 

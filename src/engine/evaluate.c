@@ -148,7 +148,7 @@ verdict_constraints(const CompiledPolicy *policy, const Members *members)
 	if (members->constraints != NULL)
 		return constraint_to_jsonb(members->constraints);
 	if (members->count == 1)
-		return winner->rule != NULL ? winner->rule->alone : policy->default_jsonb;
+		return winner->rule != NULL ? compiled_rule_alone(policy, winner->rule) : policy->default_jsonb;
 	if (members->nbounding == 0)
 		return policy->defaults_alone;
 	return constraint_to_jsonb(merged_constraints(policy, members));
@@ -222,23 +222,16 @@ set_monitored(const ApplyingRules *monitoring, PolicyVerdict *verdict)
 	verdict->nmonitored = monitoring->count;
 }
 
-/* Makes the verdict of the rules that a job has met; false as policy_decide(). */
-static bool
-decide_found(const CompiledPolicy *policy, const FoundRules *found, Job *job, TimestampTz at,
-			 PolicySatisfied *satisfied, PolicyRates *rates, PolicyBudget *budget,
-			 PolicyVerdict *verdict)
+/* Makes the verdict of the rules that apply. */
+static inline void
+decide_among(const CompiledPolicy *policy, const ApplyingRules *enforcing,
+			 const ApplyingRules *monitoring, PolicySatisfied *satisfied, PolicyVerdict *verdict)
 {
-	ApplyingRules enforcing;
-	ApplyingRules monitoring;
 	Members		members;
 	const Member *winner;
 
-	policy_match_found(policy, found, job, at, rates, budget, &enforcing, &monitoring);
-	if (budget->exhausted)
-		return false;
-
-	members = policy->first_match ? collect(policy, &enforcing, true, satisfied) :
-		collect_strictest(policy, &enforcing, satisfied);
+	members = policy->first_match ? collect(policy, enforcing, true, satisfied) :
+		collect_strictest(policy, enforcing, satisfied);
 	winner = &members.winner;
 	memset(verdict, 0, sizeof(PolicyVerdict));
 	verdict->decision = winner->decision;
@@ -247,9 +240,24 @@ decide_found(const CompiledPolicy *policy, const FoundRules *found, Job *job, Ti
 		policy->default_reason;
 	verdict->constraints = verdict_constraints(policy, &members);
 	set_matched(&members, policy->first_match, verdict);
-	set_monitored(&monitoring, verdict);
+	set_monitored(monitoring, verdict);
 	if (verdict->decision == POLICY_THROTTLE)
 		verdict->retry_after_sec = members.wait;
+}
+
+/* Makes the verdict of the rules that a job has met; false as policy_decide(). */
+static bool
+decide_found(const CompiledPolicy *policy, const FoundRules *found, Job *job, TimestampTz at,
+			 PolicySatisfied *satisfied, PolicyRates *rates, PolicyBudget *budget,
+			 PolicyVerdict *verdict)
+{
+	ApplyingRules enforcing;
+	ApplyingRules monitoring;
+
+	policy_match_found(policy, found, job, at, rates, budget, &enforcing, &monitoring);
+	if (budget->exhausted)
+		return false;
+	decide_among(policy, &enforcing, &monitoring, satisfied, verdict);
 	return true;
 }
 
@@ -290,6 +298,13 @@ policy_decide(const CompiledPolicy *policy, Job *job, TimestampTz at,
 		found.total - found.open >= VERDICT_CACHE_FEW)
 		return decide_cached(policy, &found, job, at, budget, verdict);
 	return decide_found(policy, &found, job, at, satisfied, rates, budget, verdict);
+}
+
+void
+policy_decide_among(const CompiledPolicy *policy, const ApplyingRules *enforcing,
+					const ApplyingRules *monitoring, PolicyVerdict *verdict)
+{
+	decide_among(policy, enforcing, monitoring, NULL, verdict);
 }
 
 void

@@ -49,6 +49,13 @@ extern bool policy_decide(const CompiledPolicy *policy, Job *job,
 						  PolicyBudget *budget, PolicyVerdict *verdict);
 
 /*
+ * Decides for who has found the rules that apply as policy_match() would: those of
+ * first_match end with the first that certainly applies.
+ */
+extern void policy_decide_among(const CompiledPolicy *policy, const ApplyingRules *enforcing,
+								const ApplyingRules *monitoring, PolicyVerdict *verdict);
+
+/*
  * A verdict that no rule gave: DENY, or ALLOW within the built-in default
  * constraints.
  */

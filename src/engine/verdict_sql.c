@@ -9,7 +9,6 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/array.h"
-#include "utils/catcache.h"
 #include "utils/syscache.h"
 
 #include "engine/verdict_cache.h"
@@ -29,26 +28,25 @@ enum
 	VERDICT_NCOLUMNS
 };
 
-/* All labels are read in one scan, which a new session's first decision waits for. */
+static Oid
+decision_oid(Oid enumtype, PolicyDecision decision)
+{
+	HeapTuple	tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(enumtype),
+										CStringGetDatum(policy_decision_labels[decision]));
+	Oid			oid;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "policy_decision has no label \"%s\"", policy_decision_labels[decision]);
+	oid = ((Form_pg_enum) GETSTRUCT(tuple))->oid;
+	ReleaseSysCache(tuple);
+	return oid;
+}
+
 void
 policy_decision_oids(Oid enumtype, Oid *decisions)
 {
-	CatCList   *labels = SearchSysCacheList1(ENUMTYPOIDNAME, ObjectIdGetDatum(enumtype));
-
 	for (int i = 0; i < POLICY_NDECISIONS; i++)
-	{
-		decisions[i] = InvalidOid;
-		for (int j = 0; j < labels->n_members; j++)
-		{
-			Form_pg_enum label = (Form_pg_enum) GETSTRUCT(&labels->members[j]->tuple);
-
-			if (strcmp(NameStr(label->enumlabel), policy_decision_labels[i]) == 0)
-				decisions[i] = label->oid;
-		}
-		if (!OidIsValid(decisions[i]))
-			elog(ERROR, "policy_decision has no label \"%s\"", policy_decision_labels[i]);
-	}
-	ReleaseSysCacheList(labels);
+		decisions[i] = decision_oid(enumtype, (PolicyDecision) i);
 }
 
 void
@@ -58,7 +56,17 @@ policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape)
 		elog(ERROR, "policy_verdict has %d columns, not %d", tupdesc->natts, VERDICT_NCOLUMNS);
 	shape->tupdesc = tupdesc;
 	shape->no_rules = PointerGetDatum(construct_empty_array(TEXTOID));
-	policy_decision_oids(TupleDescAttr(tupdesc, VERDICT_DECISION)->atttypid, shape->decisions);
+	memset(shape->decisions, 0, sizeof(shape->decisions));
+}
+
+/* Looked up when it is first given: a new session's first decision needs one alone. */
+static Oid
+shown_decision(VerdictShape *shape, PolicyDecision decision)
+{
+	if (!OidIsValid(shape->decisions[decision]))
+		shape->decisions[decision] =
+			decision_oid(TupleDescAttr(shape->tupdesc, VERDICT_DECISION)->atttypid, decision);
+	return shape->decisions[decision];
 }
 
 Datum
@@ -102,12 +110,12 @@ matched_ids(const PolicyVerdict *verdict)
 }
 
 Datum
-policy_verdict_datum(const VerdictShape *shape, const PolicyVerdict *verdict, text *snapshot)
+policy_verdict_datum(VerdictShape *shape, const PolicyVerdict *verdict, text *snapshot)
 {
 	Datum		values[VERDICT_NCOLUMNS] = {0};
 	bool		nulls[VERDICT_NCOLUMNS] = {false};
 
-	values[VERDICT_DECISION] = ObjectIdGetDatum(shape->decisions[verdict->decision]);
+	values[VERDICT_DECISION] = ObjectIdGetDatum(shown_decision(shape, verdict->decision));
 	values[VERDICT_REASON] = PointerGetDatum(verdict->reason);
 	values[VERDICT_CONSTRAINTS] = JsonbPGetDatum(verdict->constraints);
 	if (verdict->winner != NULL)

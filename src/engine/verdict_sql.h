@@ -14,7 +14,8 @@
 typedef struct VerdictShape
 {
 	TupleDesc	tupdesc;		/* blessed */
-	Oid			decisions[POLICY_NDECISIONS];	/* the enum's values */
+	Oid			decisions[POLICY_NDECISIONS];	/* the enum's values that were
+												 * given */
 	Datum		no_rules;		/* an empty text[] */
 } VerdictShape;
 
@@ -28,7 +29,7 @@ extern Datum policy_rule_ids(const CompiledRule **rules, int count);
 extern void policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape);
 
 /* snapshot may be NULL.  Allocates in the current memory context. */
-extern Datum policy_verdict_datum(const VerdictShape *shape,
+extern Datum policy_verdict_datum(VerdictShape *shape,
 								  const PolicyVerdict *verdict, text *snapshot);
 
 #endif							/* POLICY_VERDICT_SQL_H */

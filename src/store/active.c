@@ -368,6 +368,31 @@ policy_active(PolicyLook *site, ActivePolicy *active)
 	active->release_id = look->release_id;
 }
 
+/* Opens the row of a snapshot that a user has named; raises PE002. */
+static void
+open_named(text *name, Snapshot snapshot, SnapshotRow *row)
+{
+	snapshot_open(name, snapshot, row);
+	if (!HeapTupleIsValid(row->tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_POLICY_UNKNOWN_SNAPSHOT),
+				 errmsg("snapshot \"%s\" does not exist", text_to_cstring(name)),
+				 errhint("SELECT snapshot FROM policy.snapshots lists those that are staged.")));
+}
+
+PolicyDocument *
+policy_snapshot_document(text *name, bool active)
+{
+	bool		newest = active && IsolationUsesXactSnapshot() && !IsInParallelMode();
+	SnapshotRow row;
+	PolicyDocument *document;
+
+	open_named(name, newest ? NULL : statement_snapshot(), &row);
+	document = (PolicyDocument *) PG_DETOAST_DATUM_COPY(snapshot_document(&row));
+	snapshot_close(&row);
+	return document;
+}
+
 CompiledPolicy *
 policy_snapshot_pin(text *name)
 {
@@ -376,12 +401,7 @@ policy_snapshot_pin(text *name)
 	PolicyTimeLimit limit;
 	uint8		digest[POLICY_DIGEST_LENGTH];
 
-	snapshot_open(name, statement_snapshot(), &row);
-	if (!HeapTupleIsValid(row.tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_POLICY_UNKNOWN_SNAPSHOT),
-				 errmsg("snapshot \"%s\" does not exist", text_to_cstring(name)),
-				 errhint("SELECT snapshot FROM policy.snapshots lists those that are staged.")));
+	open_named(name, statement_snapshot(), &row);
 	policy = snapshot_digest(&row, digest) ? policy_cache_pin(digest) : NULL;
 	if (policy == NULL)
 		policy = policy_cache_load(snapshot_document(&row), policy_time_limit(&limit));

@@ -68,6 +68,12 @@ extern CompiledPolicy *policy_snapshot_pin(text *name);
 extern CompiledPolicy *policy_snapshot_pin_readable(const char *name, const CompiledPolicy *policy);
 
 /*
+ * A copy of a named snapshot's document; raises PE002 where there is none of that
+ * name.  active: it is one that policy_active() has found.
+ */
+extern PolicyDocument *policy_snapshot_document(text *name, bool active);
+
+/*
  * Whether a rule of a stored snapshot throttles; policy is the one in force, which
  * it may be.  False where there is no such snapshot or rule, or it cannot be read.
  */

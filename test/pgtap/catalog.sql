@@ -33,6 +33,8 @@ INSERT INTO expected VALUES
 	('policy_lint(text,timestamp with time zone)', 'SETOF record', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_test_document(policy_document)', 'SETOF text', 's', 's', false, false, NULL),
 	('policy_test(text)', 'SETOF text', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy_explain(jsonb,text)', 'SETOF record', 's', 'u', false, false, NULL),
+	('policy.explain(policy_document,jsonb,timestamp with time zone)', 'SETOF record', 's', 'u', false, false, NULL),
 	('policy.test_failures(policy_document)', 'integer', 's', 's', true, false, NULL),
 	('policy.tests_failed(text)', 'integer', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.lint(policy_document,text[],bigint[],timestamp with time zone)', 'SETOF record', 's', 'u', false, false, NULL),
