@@ -56,6 +56,7 @@ CREATE TABLE policy.jobs (
 	submitted_by text NOT NULL,
 	submitted_at timestamptz NOT NULL,
 	submitted_via text,
+	halt_id bigint,
 	CONSTRAINT jobs_pkey PRIMARY KEY (job_id),
 	CONSTRAINT jobs_state_check CHECK (state IN
 		('ready', 'awaiting_approval', 'throttled', 'running', 'succeeded', 'failed',
@@ -66,12 +67,14 @@ CREATE UNIQUE INDEX jobs_idempotency_key ON policy.jobs
 	WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_queue ON policy.jobs
 	((coalesce(run_after, submitted_at)), job_id)
-	WHERE state IN ('ready', 'throttled');
+	WHERE state IN ('ready', 'throttled') AND halt_id IS NULL;
+CREATE INDEX jobs_halted ON policy.jobs (halt_id) WHERE halt_id IS NOT NULL;
 CREATE INDEX jobs_deadline ON policy.jobs (deadline) WHERE state = 'running';
 COMMENT ON TABLE policy.jobs IS
 	'Jobs: decided, enqueued and recorded in the transaction that inserts them. The submitter''s columns, job_id''s neighbours up to extra, are the job; the engine''s, from state on, are overwritten on insert and refused on update.';
 COMMENT ON INDEX policy.jobs_idempotency_key IS 'An idempotency key is unique in its tenant.';
 COMMENT ON INDEX policy.jobs_queue IS 'What policy_claim looks through, in its order.';
+COMMENT ON INDEX policy.jobs_halted IS 'What policy_claim looks through for jobs whose halt was resumed.';
 COMMENT ON INDEX policy.jobs_deadline IS 'What policy_maintain looks through for overrun jobs.';
 COMMENT ON COLUMN policy.jobs.job_id IS 'The engine''s: counts up.';
 COMMENT ON COLUMN policy.jobs.tenant_id IS 'The tenant; NULL is "default".';
@@ -106,6 +109,8 @@ COMMENT ON COLUMN policy.jobs.submitted_by IS 'Who asked: the login, or the role
 COMMENT ON COLUMN policy.jobs.submitted_at IS 'When.';
 COMMENT ON COLUMN policy.jobs.submitted_via IS
 	'The asker''s other name: a proxy''s login, or the role that another login had set; NULL where there was none. Neither may approve.';
+COMMENT ON COLUMN policy.jobs.halt_id IS
+	'The halt that keeps it out of the queue: set by the claim that met it there, taken away by a claim after the halt was resumed.';
 
 CREATE FUNCTION policy.transitions(OUT from_state text, OUT to_state text, OUT only_by text)
 	RETURNS SETOF record

@@ -170,8 +170,11 @@ DECLARE
 	job policy.jobs := policy.running_job(policy_heartbeat.job_id, policy_heartbeat.claim_token);
 BEGIN
 	IF job.deadline <= clock_timestamp() THEN
-		job := policy.end_attempt(job, true, 'the deadline has passed');
+		RETURN policy.end_attempt(job, true, 'the deadline has passed');
 	END IF;
+	-- In the answer alone: what runs goes on where its worker lets it.
+	SELECT 'halted', h.halt_id, h.reason INTO job.state, job.halt_id, job.error FROM policy.halt_of(policy.job(job)) h
+		WHERE h.halt_id IS NOT NULL;
 	RETURN job;
 END
 $$;

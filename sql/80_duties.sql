@@ -119,6 +119,8 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('audit', 'SELECT', 'TABLE policy.approvals'),
 		('audit', 'SELECT', 'TABLE policy.approval_votes'),
 		('audit', 'SELECT', 'TABLE policy.remediations'),
+		('audit', 'SELECT', 'TABLE policy.halts'),
+		('audit', 'SELECT', 'TABLE policy.halt_stops'),
 		('audit', 'SELECT', 'TABLE policy.seals'),
 		('audit', 'SELECT', 'TABLE policy.duties'),
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_maintain()'),
@@ -127,6 +129,13 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_cancel(bigint, text)'),
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_approvals(boolean)'),
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_remediations(bigint)'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_halt(jsonb, text)'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_resume(bigint, text)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.halt_covers(jsonb, jsonb)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.job(policy.jobs)'),
+		('operate', 'SELECT', 'TABLE policy.halts'),
+		('operate', 'SELECT', 'TABLE policy.halt_stops'),
+		('operate', 'SELECT', 'TABLE policy.halted_running'),
 		('operate', 'EXECUTE', 'FUNCTION policy.transitions()'),
 		('operate', 'SELECT', 'TABLE policy.jobs'),
 		('operate', 'SELECT', 'TABLE policy.job_transitions'),
@@ -300,7 +309,11 @@ CREATE FUNCTION policy.expected_triggers(OUT relation regclass, OUT name text, O
 	FROM unnest(ARRAY['zz_guard_insert', 'zz_guard_update', 'guard_record', 'guard_delete',
 		'guard_flush']) g
 	UNION ALL VALUES ('policy.approvals'::regclass, 'approval_changed', 'O'),
-		('policy.releases'::regclass, 'release_made', 'A')
+		('policy.releases'::regclass, 'release_made', 'A'),
+		('policy.halts'::regclass, 'halt_changed', 'A'),
+		('policy.halts'::regclass, 'check_halt', 'A'),
+		('policy.halts'::regclass, 'refuse_delete', 'A'),
+		('policy.halts'::regclass, 'refuse_truncate', 'A')
 	UNION ALL
 	SELECT r.relation, g, 'A'
 	FROM (VALUES ('policy.snapshots'::regclass), ('policy.releases'::regclass),
@@ -348,7 +361,7 @@ CREATE FUNCTION policy_status(
 	OUT snapshot text, OUT release_id bigint, OUT since timestamptz, OUT fail_mode text,
 	OUT ready bigint, OUT awaiting_approval bigint, OUT throttled bigint, OUT running bigint,
 	OUT oldest_approval timestamptz, OUT decisions_last_hour jsonb, OUT maintenance_late boolean,
-	OUT warnings text[])
+	OUT warnings text[], OUT halts bigint)
 	LANGUAGE sql STABLE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -361,6 +374,11 @@ CREATE FUNCTION policy_status(
 				THEN 'policy_engine.fail_mode is open: while the policy cannot be read, jobs are allowed' END,
 			CASE WHEN l.late
 				THEN 'maintenance is late: approvals or attempts are ten minutes past their time; call policy_maintain() from a scheduler' END,
+			(SELECT format('halts are in force, and nothing that they cover starts: %s; policy_resume(halt_id, note) ends one',
+					string_agg(format('%s of %s since %s (%s)', h.halt_id, h.scope, h.halted_at, h.reason), ', '
+						ORDER BY h.halt_id))
+				FROM policy.halts h WHERE h.resumed_at IS NULL
+				HAVING count(*) > 0),
 			'velocities cannot be counted, and hold back what they should let pass: ' || policy.velocity_problem(),
 			(SELECT format('duties are held by roles that are gone: %s; delete their rows of policy.held_duties',
 					string_agg(DISTINCT u.role::text, ', '))
@@ -373,7 +391,8 @@ CREATE FUNCTION policy_status(
 				WHERE NOT EXISTS (SELECT FROM pg_trigger t
 					WHERE t.tgrelid = e.relation AND t.tgname = e.name AND t.tgenabled = e.enabled::"char")
 				HAVING count(*) > 0)
-		], NULL)
+		], NULL),
+		(SELECT count(*) FROM policy.halts h WHERE h.resumed_at IS NULL)
 	FROM (SELECT policy.fail_mode() AS fail_mode) m
 		LEFT JOIN policy.active a ON true
 		CROSS JOIN (SELECT
@@ -397,4 +416,4 @@ CREATE FUNCTION policy_status(
 				AND v.expires_at < statement_timestamp() - interval '10 minutes') AS late) l
 $$;
 COMMENT ON FUNCTION policy_status() IS
-	'One row: the active snapshot, its release and since when; what an unavailable policy decides; how many jobs are where, since when the oldest approval waits, the decisions of the last hour by kind; whether maintenance is late; and what an operator should look at.';
+	'One row: the active snapshot, its release and since when; what an unavailable policy decides; how many jobs are where, since when the oldest approval waits, the decisions of the last hour by kind; whether maintenance is late; what an operator should look at; and how many halts are in force.';

@@ -29,6 +29,8 @@ REVOKE ALL ON FUNCTION policy_remediations(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_remediate(bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_approve(bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_reject(bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_halt(jsonb, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_resume(bigint, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_approvals(boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_redecide(jsonb, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_seal() FROM PUBLIC;

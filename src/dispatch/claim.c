@@ -4,7 +4,8 @@
  *
  * Jobs are locked a batch at a time, skipping what others hold, and decided again
  * under the newest release.  Those that may start do so in one update; the others
- * leave the head of the queue, and the claim goes on to the next.
+ * leave the head of the queue, and the claim goes on to the next.  What a halt covers
+ * is not decided, but set aside, and so is what it covers of the jobs behind it.
  */
 #include "postgres.h"
 
@@ -19,9 +20,11 @@
 
 #include "compat.h"
 #include "dispatch/dispatch.h"
+#include "dispatch/halt_stops.h"
 #include "dispatch/owner_query.h"
 #include "dispatch/settle.h"
 #include "rows.h"
+#include "store/active.h"
 
 PG_FUNCTION_INFO_V1(policy_claim);
 
@@ -36,25 +39,32 @@ typedef struct Claim
 	Tuplestorestate *rows;		/* what comes back */
 	TupleDesc	tupdesc;
 	bool		stopped;		/* no policy can decide */
+	QueuePlace	place;			/* what comes before it has been looked at */
 } Claim;
 
-static OwnerQuery queue_query = {
-	.text = "SELECT * FROM policy.jobs "
-	"WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['ready', 'throttled']) "
+#define QUEUE \
+	"SELECT * FROM policy.jobs " \
+	"WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['ready', 'throttled']) AND halt_id IS NULL " \
 	"AND coalesce(run_after, submitted_at) OPERATOR(pg_catalog.<=) $1 "
-	"ORDER BY coalesce(run_after, submitted_at), job_id LIMIT $2 "
-	"FOR UPDATE SKIP LOCKED",
-	.nargs = 2, .types = {TIMESTAMPTZOID, INT8OID}
-};
+#define IN_TURN \
+	"ORDER BY coalesce(run_after, submitted_at), job_id LIMIT $2 " \
+	"FOR UPDATE SKIP LOCKED"
+#define OF_TOPICS "AND policy.topic_matches(topic, $3) "
+#define FROM_PLACE \
+	"AND (coalesce(run_after, submitted_at), job_id) OPERATOR(pg_catalog.>) ($4, $5) "
+#define QUEUE_ARGUMENTS \
+	.nargs = 5, .types = {TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TIMESTAMPTZOID, INT8OID}
 
-static OwnerQuery topic_queue_query = {
-	.text = "SELECT * FROM policy.jobs "
-	"WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['ready', 'throttled']) "
-	"AND coalesce(run_after, submitted_at) OPERATOR(pg_catalog.<=) $1 "
-	"AND policy.topic_matches(topic, $3) "
-	"ORDER BY coalesce(run_after, submitted_at), job_id LIMIT $2 "
-	"FOR UPDATE SKIP LOCKED",
-	.nargs = 3, .types = {TIMESTAMPTZOID, INT8OID, TEXTARRAYOID}
+/* By whether topics are asked for, and whether it goes on from a place. */
+static OwnerQuery queue_queries[2][2] = {
+	{
+		{.text = QUEUE IN_TURN, QUEUE_ARGUMENTS},
+		{.text = QUEUE FROM_PLACE IN_TURN, QUEUE_ARGUMENTS}
+	},
+	{
+		{.text = QUEUE OF_TOPICS IN_TURN, QUEUE_ARGUMENTS},
+		{.text = QUEUE OF_TOPICS FROM_PLACE IN_TURN, QUEUE_ARGUMENTS}
+	}
 };
 
 static OwnerQuery start_query = {
@@ -79,13 +89,16 @@ static OwnerQuery consume_query = {
 static void
 lock_batch(const Claim *claim, Candidates *candidates)
 {
-	OwnerQuery *query = claim->topics != 0 ? &topic_queue_query : &queue_query;
-	Datum		values[3];
+	bool		goes_on = claim->place.job_id != queue_head.job_id;
+	OwnerQuery *query = &queue_queries[claim->topics != 0][goes_on];
+	Datum		values[5];
 
 	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[1] = Int64GetDatum(Min(claim->wanted, CLAIM_BATCH));
 	values[2] = claim->topics;
-	policy_owner_run(query, values, NULL);
+	values[3] = TimestampTzGetDatum(claim->place.at);
+	values[4] = Int64GetDatum(claim->place.job_id);
+	policy_owner_run(query, values, claim->topics != 0 ? NULL : "  n  ");
 	policy_candidates_read(candidates);
 }
 
@@ -241,25 +254,22 @@ start_jobs(Claim *claim, Candidate **starting, int count)
 	claim->stopped = claim->stopped || (int) SPI_processed < count;
 }
 
-/* Claims from one batch; returns how many jobs that had. */
-static int
-claim_batch(Claim *claim)
+/* Decides what no halt covers, and starts it. */
+static void
+settle_batch(Claim *claim, Candidates *candidates, HaltStops *stops, bool halts)
 {
-	Recording	recording;
-	Candidates	candidates;
-	Candidate **starting;
+	Candidate **starting = palloc(sizeof(Candidate *) * candidates->count);
 	int			nstarting = 0;
+	Recording	recording;
 
-	lock_batch(claim, &candidates);
-	if (candidates.count == 0)
-		return 0;
-	starting = palloc(sizeof(Candidate *) * candidates.count);
 	policy_recording_init(&recording);
-	for (int i = 0; i < candidates.count; i++)
+	for (int i = 0; i < candidates->count; i++)
 	{
-		Candidate  *candidate = &candidates.items[i];
+		Candidate  *candidate = &candidates->items[i];
 
 		CHECK_FOR_INTERRUPTS();
+		if (halts && halt_stops_add(stops, &candidate->row, candidate->job, candidate->invalid))
+			continue;
 		policy_candidate_decide(candidate, "claim");
 		if (candidate->now.policy == NULL)
 		{
@@ -272,6 +282,48 @@ claim_batch(Claim *claim)
 	}
 	start_jobs(claim, starting, nstarting);
 	policy_recording_write(&recording);
+}
+
+/* While no policy can decide, a claim changes nothing. */
+static bool
+somebody_decides(void)
+{
+	ActivePolicy active;
+
+	policy_active(NULL, &active);
+	return active.policy != NULL;
+}
+
+/* Claims from one batch; returns how many jobs that had. */
+static int
+claim_batch(Claim *claim)
+{
+	HaltStops	stops = {0};
+	Candidates	candidates;
+	bool		halts = policy_halts_check();
+
+	if (halts && !somebody_decides())
+	{
+		policy_halts_release();
+		return 0;
+	}
+	if (policy_halts_leave_jobs())
+		halt_stops_return();
+	/* Others' topics at the head are in the way of this claim, too. */
+	if (halts && claim->topics != 0)
+		(void) halt_stops_sweep(claim->place, 1);
+	lock_batch(claim, &candidates);
+	if (candidates.count > 0)
+	{
+		claim->place = queue_place_of(&candidates.items[candidates.count - 1].row);
+		settle_batch(claim, &candidates, &stops, halts);
+	}
+	if (stops.count > 0)
+	{
+		halt_stops_apply(&stops);
+		claim->place = halt_stops_sweep(claim->place, CLAIM_BATCH);
+	}
+	policy_halts_release();
 	return candidates.count;
 }
 
@@ -308,6 +360,7 @@ policy_claim(PG_FUNCTION_ARGS)
 	claim.worker = PG_GETARG_DATUM(0);
 	claim.wanted = PG_GETARG_INT32(1);
 	claim.topics = PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2);
+	claim.place = queue_head;
 	claim.rows = policy_begin_rows(fcinfo, &claim.tupdesc);
 	policy_owner_begin(&scope, "claim");
 	batch = AllocSetContextCreate(CurrentMemoryContext, "policy claim", ALLOCSET_DEFAULT_SIZES);

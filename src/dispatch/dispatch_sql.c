@@ -14,6 +14,7 @@
 #include "utils/xid8.h"
 
 #include "dispatch/dispatch.h"
+#include "dispatch/halts.h"
 #include "dispatch/owner_query.h"
 #include "dispatch/settle.h"
 #include "dispatch/transitions.h"
@@ -42,6 +43,7 @@ policy_dispatch_init(void)
 {
 	policy_verb_init();
 	policy_velocity_init();
+	policy_halts_init();
 }
 
 /* policy.normalized(value text) */

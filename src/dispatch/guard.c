@@ -105,7 +105,7 @@ set_submitted(JobRow *row, const PolicyCaller *caller, TimestampTz at)
 {
 	static const JobColumn unused[] = {
 		JOB_CLAIMED_BY, JOB_CLAIMED_AT, JOB_CLAIM_TOKEN, JOB_DEADLINE, JOB_FINISHED_AT,
-		JOB_RESULT, JOB_ERROR
+		JOB_RESULT, JOB_ERROR, JOB_HALT_ID
 	};
 
 	for (int i = 0; i < (int) lengthof(unused); i++)
@@ -368,6 +368,8 @@ decide_update(GuardStatement *statement, const JobRow *old, JobRow *new)
 	policy_attempt_end(&statement->attempt);
 	enforced.decision_id = policy_next_decision_id();
 	set_decision(new, &enforced);
+	/* Another job, which its halt may not cover: the next claim tells. */
+	new->nulls[JOB_HALT_ID] = true;
 	check_transition(TextDatumGetCString(old->values[JOB_STATE]),
 					 TextDatumGetCString(new->values[JOB_STATE]), NULL);
 	policy_statement_keep(statement, &enforced, job_row_content(new), false, NULL);

@@ -40,6 +40,7 @@ typedef struct Channel
 static Channel channels[POLICY_NCHANNELS] = {
 	[POLICY_CHANNEL_RELEASES] = {.name = "policy_releases"},
 	[POLICY_CHANNEL_APPROVALS] = {.name = "policy_approvals"},
+	[POLICY_CHANNEL_HALTS] = {.name = "policy_halts"},
 };
 
 void

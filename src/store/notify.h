@@ -8,10 +8,11 @@
 typedef enum PolicyChannel
 {
 	POLICY_CHANNEL_RELEASES,
-	POLICY_CHANNEL_APPROVALS
+	POLICY_CHANNEL_APPROVALS,
+	POLICY_CHANNEL_HALTS
 } PolicyChannel;
 
-#define POLICY_NCHANNELS (POLICY_CHANNEL_APPROVALS + 1)
+#define POLICY_NCHANNELS (POLICY_CHANNEL_HALTS + 1)
 
 /*
  * Adds an id to what this transaction will tell at its commit; a rolled-back
