@@ -168,18 +168,23 @@ CREATE FUNCTION policy_heartbeat(job_id bigint, claim_token uuid) RETURNS policy
 	AS $$
 DECLARE
 	job policy.jobs := policy.running_job(policy_heartbeat.job_id, policy_heartbeat.claim_token);
+	halt record;
 BEGIN
 	IF job.deadline <= clock_timestamp() THEN
 		RETURN policy.end_attempt(job, true, 'the deadline has passed');
 	END IF;
 	-- In the answer alone: what runs goes on where its worker lets it.
-	SELECT 'halted', h.halt_id, h.reason INTO job.state, job.halt_id, job.error FROM policy.halt_of(policy.job(job)) h
-		WHERE h.halt_id IS NOT NULL;
+	halt := policy.halt_of(policy.job(job));
+	IF halt.halt_id IS NOT NULL THEN
+		job.state := 'halted';
+		job.halt_id := halt.halt_id;
+		job.error := halt.reason;
+	END IF;
 	RETURN job;
 END
 $$;
 COMMENT ON FUNCTION policy_heartbeat(bigint, uuid) IS
-	'Asks whether to go on: yes while the row that comes back is running. Extends nothing; an attempt past its deadline ends here. Raises PE013 for a token that is not the running attempt''s.';
+	'Asks whether to go on: yes while the row that comes back is running. Extends nothing; an attempt past its deadline ends here, and one that a halt covers comes back halted, with the halt''s id and reason, in the answer alone. Raises PE013 for a token that is not the running attempt''s.';
 
 CREATE FUNCTION policy_complete(job_id bigint, claim_token uuid, result jsonb DEFAULT NULL)
 	RETURNS policy.jobs

@@ -11,7 +11,8 @@
 /* All that is there must hold; with nothing there it covers every job. */
 typedef struct HaltScope
 {
-	JobString	tenant_id;		/* normalised; data is NULL where it is not asked */
+	JobString	tenant_id;		/* normalised; data is NULL where it is not
+								 * asked */
 	JobString	actor_id;
 	bool		has_topic;
 	Glob		topic;

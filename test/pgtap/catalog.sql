@@ -197,6 +197,14 @@ INSERT INTO expected VALUES
 	('policy_attach(regclass,text,text,text,jsonb,jsonb,jsonb,jsonb,text[],text,text,text,text,jsonb,text)', 'policy.attached_tables', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy_detach(regclass)', 'policy.attached_tables', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy.try_attachment(bigint)', 'text[]', 'v', 'u', false, false, NULL),
+	('policy.halt_scope(jsonb)', 'jsonb', 'i', 's', false, false, NULL),
+	('policy.halt_covers(jsonb,jsonb)', 'boolean', 'i', 's', true, false, NULL),
+	('policy.halt_of(jsonb)', 'record', 's', 'u', true, false, NULL),
+	('policy.halt_changed()', 'trigger', 'v', 'u', false, false, NULL),
+	('policy.check_halt()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.record_halt(policy.halts)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy_halt(jsonb,text)', 'policy.halts', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy_resume(bigint,text)', 'policy.halts', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy.duty_rights()', 'SETOF record', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_identity(text,jsonb)', 'void', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_duty(text,text)', 'void', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
@@ -256,7 +264,7 @@ SELECT is((SELECT string_agg(t.tgrelid::regclass || '.' || t.tgname, E'\n' ORDER
 		WHERE NOT t.tgisinternal AND coalesce(obj_description(t.oid, 'pg_trigger'), '') = ''), NULL,
 	'every trigger has a comment');
 SELECT is((SELECT array_agg(c.oid::regclass::text ORDER BY c.relname) FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid),
-	'{policy.active,policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.attach_presets,policy.attached_tables,policy.attachment_id_seq,policy.decision_id_seq,policy.decision_mix,policy.decisions,policy.decisions_default,policy.duties,policy.guarded_jobs,policy.held_duties,policy.job_id_seq,policy.job_transitions,policy.jobs,policy.maintenance,policy.release_signal,policy.releases,policy.remediations,policy.replay_progress,policy.rule_stats,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots,policy.traces}',
+	'{policy.active,policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.attach_presets,policy.attached_tables,policy.attachment_id_seq,policy.decision_id_seq,policy.decision_mix,policy.decisions,policy.decisions_default,policy.duties,policy.guarded_jobs,policy.halt_id_seq,policy.halt_signal,policy.halt_stops,policy.halted_running,policy.halts,policy.held_duties,policy.job_id_seq,policy.job_transitions,policy.jobs,policy.maintenance,policy.release_signal,policy.releases,policy.remediations,policy.replay_progress,policy.rule_stats,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots,policy.traces}',
 	'the tables, views and sequences are those that are listed');
 SELECT is((SELECT array_agg(t.tgrelid::regclass || '.' || t.tgname ORDER BY t.tgrelid::regclass::text, t.tgname)
 		FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgrelid IN ('policy.snapshots'::regclass, 'policy.releases'::regclass)

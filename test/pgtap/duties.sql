@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(263);
+SELECT plan(268);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 CREATE TEMP TABLE all_duties (duty text);
@@ -91,9 +91,9 @@ INSERT INTO expected VALUES
 		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,decision_mix SELECT}'),
 	('override', '{}', '{}'),
 	('audit', '{"policy_explain(jsonb,text)",policy.replays(),policy_remediations(bigint),policy_report(bigint),policy_report_text(bigint),policy_approvals(boolean),"policy_lint(text,timestamp with time zone)",policy_verify(),policy.transitions(),policy.job(policy.jobs),policy.job_hash(jsonb),policy.is_last_asked(policy.approvals)}',
-		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,jobs SELECT,job_transitions SELECT,decisions SELECT,decision_mix SELECT,rule_stats SELECT,traces SELECT,approvals SELECT,approval_votes SELECT,seals SELECT,remediations SELECT,duties SELECT}'),
-	('operate', '{policy_maintain(),policy_remediations(bigint),policy_seal(),"policy_redecide(jsonb,text)","policy_cancel(bigint,text)",policy_approvals(boolean),policy.transitions(),"policy_attach(regclass,text,text,text,jsonb,jsonb,jsonb,jsonb,text[],text,text,text,text,jsonb,text)",policy_detach(regclass),policy.outer_role(),policy.table_name(regclass),policy.default_job_key(regclass),policy.detect_preset(regclass),"policy.check_attached(regclass,text,text,text)",policy.attached_expressions(policy.attached_tables),policy.attached_form_problems(policy.attached_tables),policy.attached_table_problems(regclass),policy.attached_problems(policy.attached_tables),"policy.refuse_attachment(text,text[])",policy.keep_attachment(policy.attached_tables),policy.try_attachment(bigint)}',
-		'{jobs SELECT,job_transitions SELECT,approvals SELECT,decision_mix SELECT,active SELECT,attach_presets SELECT,attached_tables SELECT,guarded_jobs SELECT}'),
+		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,jobs SELECT,job_transitions SELECT,decisions SELECT,decision_mix SELECT,rule_stats SELECT,traces SELECT,approvals SELECT,approval_votes SELECT,seals SELECT,remediations SELECT,duties SELECT,halts SELECT,halt_stops SELECT}'),
+	('operate', '{policy_maintain(),policy_remediations(bigint),policy_seal(),"policy_redecide(jsonb,text)","policy_cancel(bigint,text)",policy_approvals(boolean),policy.transitions(),"policy_attach(regclass,text,text,text,jsonb,jsonb,jsonb,jsonb,text[],text,text,text,text,jsonb,text)",policy_detach(regclass),policy.outer_role(),policy.table_name(regclass),policy.default_job_key(regclass),policy.detect_preset(regclass),"policy.check_attached(regclass,text,text,text)",policy.attached_expressions(policy.attached_tables),policy.attached_form_problems(policy.attached_tables),policy.attached_table_problems(regclass),policy.attached_problems(policy.attached_tables),"policy.refuse_attachment(text,text[])",policy.keep_attachment(policy.attached_tables),policy.try_attachment(bigint),"policy_halt(jsonb,text)","policy_resume(bigint,text)","policy.halt_covers(jsonb,jsonb)",policy.job(policy.jobs)}',
+		'{jobs SELECT,job_transitions SELECT,approvals SELECT,decision_mix SELECT,active SELECT,attach_presets SELECT,attached_tables SELECT,guarded_jobs SELECT,halts SELECT,halt_stops SELECT,halted_running SELECT}'),
 	('proxy', '{}', '{}'),
 	('admin', '{"policy_grant(text,text,jsonb)","policy_revoke(text,text)"}',
 		'{duties SELECT,attach_presets SELECT,attach_presets INSERT,attach_presets UPDATE,attach_presets DELETE}');
@@ -151,6 +151,11 @@ INSERT INTO calls VALUES
 	('operate', $$SELECT policy_maintain()$$),
 	('operate', $$SELECT policy_seal()$$),
 	('operate', $$SELECT policy_redecide('{}', NULL)$$),
+	('operate', $$SELECT policy_halt('{}', 'x')$$),
+	('operate', $$SELECT policy_resume(-1)$$),
+	('operate', $$SELECT * FROM policy.halted_running$$),
+	('audit operate', $$SELECT * FROM policy.halts$$),
+	('audit operate', $$SELECT * FROM policy.halt_stops$$),
 	('admin', $$SELECT policy_grant('policy_test_other', 'work')$$),
 	('admin', $$SELECT policy_revoke('policy_test_other', 'work')$$),
 	('audit author release', $$SELECT * FROM policy.snapshots$$),

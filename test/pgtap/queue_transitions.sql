@@ -1,5 +1,5 @@
 \ir queue.psql
-SELECT plan(461);
+SELECT plan(462);
 
 SELECT is(release('v1', first_rules()), 'v1', 'a policy is in force');
 CREATE TEMP TABLE states (position serial, state text);
@@ -68,17 +68,17 @@ SELECT put(:id, $$state = 'ready'$$) \g /dev/null
 SELECT throws_ok(format('UPDATE policy.jobs SET %I = %s WHERE job_id = %s', name, value, :id), 'PE014', NULL, 'an update cannot set ' || name)
 FROM (VALUES ('job_id', '0'), ('decision_id', '0'), ('decided_at', 'now()'), ('constraints', $$'{}'$$), ('run_after', 'now()'), ('attempts', '-1'),
 	('claimed_by', $$'me'$$), ('claimed_at', 'now()'), ('claim_token', 'gen_random_uuid()'), ('deadline', 'now()'), ('finished_at', 'now()'), ('result', $$'1'$$),
-	('error', $$'x'$$), ('submitted_by', $$'me'$$), ('submitted_at', 'now()'), ('submitted_via', $$'me'$$)) AS t(name, value);
+	('error', $$'x'$$), ('submitted_by', $$'me'$$), ('submitted_at', 'now()'), ('submitted_via', $$'me'$$), ('halt_id', '1')) AS t(name, value);
 SELECT throws_ok(format('UPDATE policy.jobs SET payload = %L, %I = NULL WHERE job_id = %s', '1', name, :id), 'PE014', NULL, 'nor take away, beside another, ' || name)
 FROM (VALUES ('decision_id'), ('state'), ('constraints'), ('submitted_by')) AS t(name);
 SELECT is(sqlstate_of(format('UPDATE policy.jobs SET state = state, attempts = 0, claimed_by = NULL WHERE job_id = %s', :id)), 'none', 'what changes nothing is no change');
 SELECT is(evidence_of(:id), 'submit ALLOW read', 'and is not recorded');
 SELECT is((SELECT array_agg(name) FROM (VALUES ('job_id'), ('state'), ('decision_id'), ('decided_at'), ('constraints'), ('run_after'), ('attempts'), ('claimed_by'),
-		('claimed_at'), ('claim_token'), ('deadline'), ('finished_at'), ('result'), ('error'), ('submitted_by'), ('submitted_at'), ('submitted_via'),
+		('claimed_at'), ('claim_token'), ('deadline'), ('finished_at'), ('result'), ('error'), ('submitted_by'), ('submitted_at'), ('submitted_via'), ('halt_id'),
 		('tenant_id'), ('topic'), ('capability'), ('pack_id'), ('actor_id'), ('actor_type'), ('idempotency_key'), ('secrets_present'), ('risk_tags'),
 		('requires'), ('actor_roles'), ('labels'), ('mcp'), ('payload'), ('extra')) t(name)
 	WHERE name NOT IN (SELECT attname FROM pg_attribute WHERE attrelid = 'policy.jobs'::regclass)), NULL, 'these are the columns');
-SELECT is((SELECT count(*) FROM pg_attribute WHERE attrelid = 'policy.jobs'::regclass AND attnum > 0 AND NOT attisdropped), 32::bigint, 'and no other');
+SELECT is((SELECT count(*) FROM pg_attribute WHERE attrelid = 'policy.jobs'::regclass AND attnum > 0 AND NOT attisdropped), 33::bigint, 'and no other');
 
 -- A verb's leave ends with it, whatever way.
 CREATE TEMP TABLE running AS SELECT * FROM claim();

@@ -7,7 +7,7 @@ SELECT is((SELECT array_agg(format('%s %s', c.name, c.type) ORDER BY c.n)
 		FROM pg_proc p WHERE p.oid = 'policy_status'::regproc) c),
 	'{"snapshot text","release_id bigint","since timestamp with time zone","fail_mode text","ready bigint","awaiting_approval bigint",
 	"throttled bigint","running bigint","oldest_approval timestamp with time zone","decisions_last_hour jsonb","maintenance_late boolean",
-	"warnings text[]"}', 'the columns, in order');
+	"warnings text[]","halts bigint"}', 'the columns, in order');
 
 -- An empty system
 SELECT is((s.snapshot, s.release_id, s.since, s.fail_mode, s.ready, s.awaiting_approval, s.throttled, s.running, s.oldest_approval,
