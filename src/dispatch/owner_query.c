@@ -56,6 +56,7 @@ policy_owner_end(const OwnerScope *scope)
 void
 policy_owner_run(OwnerQuery *query, Datum *values, const char *nulls)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	int			result;
 
 	if (query->plan == NULL)
@@ -70,6 +71,8 @@ policy_owner_run(OwnerQuery *query, Datum *values, const char *nulls)
 	result = SPI_execute_plan(query->plan, values, nulls, policy_is_peeking(), 0);
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", query->text, SPI_result_code_string(result));
+	/* SPI leaves its own, which the scope's end frees. */
+	MemoryContextSwitchTo(caller);
 }
 
 uint64
