@@ -371,7 +371,7 @@ BEGIN
 	END IF;
 	who := policy.approver(asked);
 	-- Whoever moves a job locks it before its approvals.
-	PERFORM FROM policy.jobs j WHERE j.job_id = asked.job_key::bigint FOR UPDATE;
+	PERFORM policy.lock_job(asked.job_table, asked.job_key, false);
 	SELECT a.* INTO asked FROM policy.approvals a WHERE a.approval_id = vote.approval_id FOR UPDATE;
 	IF asked.status IN ('pending', vote.vote || 'd', vote.vote || 'ed') AND EXISTS (
 		SELECT FROM policy.approval_votes v WHERE v.approval_id = asked.approval_id
@@ -385,7 +385,7 @@ BEGIN
 			RETURNING a.* INTO asked;
 		RETURN asked;
 	END IF;
-	PERFORM policy.settle(asked.job_key::bigint, 'vote', NULL);
+	PERFORM policy.settle_job(asked.job_table, asked.job_key, 'vote', NULL);
 	SELECT a.* INTO asked FROM policy.approvals a WHERE a.approval_id = vote.approval_id;
 	IF asked.status NOT IN ('pending', 'approved') THEN
 		RETURN asked;

@@ -22,7 +22,7 @@ CREATE TABLE policy.attach_presets (
 	CONSTRAINT attach_presets_pkey PRIMARY KEY (preset)
 );
 COMMENT ON TABLE policy.attach_presets IS
-	'How policy_attach guards a kind of job table; an admin may add more. Their SQL runs as whoever writes a job''s row.';
+	'How policy_attach guards a kind of job table; an admin may add more. Their SQL runs as whoever writes a job''s row; {schema} in it is the table''s schema, {schema name} and {table name} are strings.';
 COMMENT ON COLUMN policy.attach_presets.preset IS 'Its name.';
 COMMENT ON COLUMN policy.attach_presets.note IS 'What it is for: the client, and its versions.';
 COMMENT ON COLUMN policy.attach_presets.detect IS 'The columns that a table has which it is for; NULL: only by name.';
@@ -176,6 +176,66 @@ CREATE FUNCTION policy.check_attached(job_table regclass, kind text, target text
 	LANGUAGE C;
 COMMENT ON FUNCTION policy.check_attached(regclass, text, text, text) IS
 	'Parses an expression of an attachment over a table: job, job_key, starts, ends, notify, or one for a target column. Raises what is wrong with it.';
+
+--
+-- Jobs wherever they are: in policy.jobs, or in a table that was attached
+--
+
+CREATE FUNCTION policy.lock_attached(job_table text, job_key text, skip_locked boolean) RETURNS text
+	AS 'MODULE_PATHNAME', 'policy_lock_attached'
+	LANGUAGE C STRICT;
+COMMENT ON FUNCTION policy.lock_attached(text, text, boolean) IS
+	'policy.lock_job() for a job of an attached table; with the rights of who attached it.';
+
+CREATE FUNCTION policy.settle_attached(job_table text, job_key text, source text, note text, refused text)
+	RETURNS text
+	AS 'MODULE_PATHNAME', 'policy_settle_attached'
+	LANGUAGE C;
+COMMENT ON FUNCTION policy.settle_attached(text, text, text, text, text) IS
+	'policy.settle() for a job of an attached table; or (refused: rejected, expired or cancelled) puts a waiting one there without deciding. Its row is written with the rights of who attached the table.';
+
+CREATE FUNCTION policy.lock_job(job_table text, job_key text, skip_locked boolean) RETURNS text
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF lock_job.job_table <> 'policy.jobs' THEN
+		RETURN policy.lock_attached(lock_job.job_table, lock_job.job_key, lock_job.skip_locked);
+	END IF;
+	IF lock_job.skip_locked THEN
+		PERFORM FROM policy.jobs j WHERE j.job_id = lock_job.job_key::bigint FOR UPDATE SKIP LOCKED;
+	ELSE
+		PERFORM FROM policy.jobs j WHERE j.job_id = lock_job.job_key::bigint FOR UPDATE;
+	END IF;
+	RETURN CASE WHEN FOUND THEN 'locked'
+		WHEN EXISTS (SELECT FROM policy.jobs j WHERE j.job_id = lock_job.job_key::bigint) THEN 'busy'
+		ELSE 'gone' END;
+END
+$$;
+COMMENT ON FUNCTION policy.lock_job(text, text, boolean) IS
+	'Locks a job''s row: locked; busy, where skip_locked and somebody else has it; or gone.';
+
+CREATE FUNCTION policy.settle_job(job_table text, job_key text, source text, note text) RETURNS text
+	LANGUAGE sql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT CASE job_table WHEN 'policy.jobs' THEN policy.settle(job_key::bigint, source, note)
+		ELSE policy.settle_attached(job_table, job_key, source, note, NULL) END
+$$;
+COMMENT ON FUNCTION policy.settle_job(text, text, text, text) IS
+	'policy.settle() for a job wherever it is.';
+
+CREATE FUNCTION policy.decision_of(job_table text, job_key text) RETURNS bigint
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT CASE decision_of.job_table
+		WHEN 'policy.jobs' THEN (SELECT j.decision_id FROM policy.jobs j WHERE j.job_id = decision_of.job_key::bigint)
+		ELSE (SELECT g.decision_id FROM policy.guarded_jobs g
+			WHERE g.job_key = decision_of.job_key AND g.job_table = decision_of.job_table) END
+$$;
+COMMENT ON FUNCTION policy.decision_of(text, text) IS
+	'The decision that a job waits by; NULL where there is none.';
 
 CREATE FUNCTION policy.guard_triggers(OUT name text, OUT timing text, OUT function text, OUT every_partition boolean)
 	RETURNS SETOF record
@@ -408,6 +468,17 @@ $$;
 COMMENT ON FUNCTION policy.attached_problems(policy.attached_tables) IS
 	'All that is wrong with an attachment; empty where nothing is.';
 
+CREATE FUNCTION policy.for_table(source text, job_table regclass) RETURNS text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT replace(replace(replace(source, '{schema}', quote_ident(n.nspname)),
+		'{schema name}', quote_literal(n.nspname)), '{table name}', quote_literal(c.relname))
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = job_table
+$$;
+COMMENT ON FUNCTION policy.for_table(text, regclass) IS
+	'A preset''s SQL for a table: {schema} is its schema as an identifier, {schema name} and {table name} are strings.';
+
 CREATE FUNCTION policy.refuse_attachment(job_table text, problems text[]) RETURNS void
 	LANGUAGE plpgsql IMMUTABLE
 	SET search_path = pg_catalog, pg_temp
@@ -475,19 +546,19 @@ BEGIN
 			ARRAY[format('there is no preset "%s"', made.preset)]);
 	END IF;
 	made.relation := policy_attach.job_table;
-	made.job := coalesce(policy_attach.job, chosen.job);
-	made.job_key := coalesce(policy_attach.job_key, chosen.job_key, policy.default_job_key(made.relation));
-	made.hold := coalesce(policy_attach.hold, chosen.hold);
-	made.deny := coalesce(policy_attach.deny, chosen.deny);
-	made.throttle := coalesce(policy_attach.throttle, chosen.throttle);
-	made.allow := coalesce(policy_attach.allow, chosen.allow);
-	made.release := coalesce(policy_attach.release, chosen.release);
+	made.job := coalesce(policy_attach.job, policy.for_table(chosen.job, made.relation));
+	made.job_key := coalesce(policy_attach.job_key, policy.for_table(chosen.job_key, made.relation), policy.default_job_key(made.relation));
+	made.hold := coalesce(policy_attach.hold, policy.for_table(chosen.hold::text, made.relation)::jsonb);
+	made.deny := coalesce(policy_attach.deny, policy.for_table(chosen.deny::text, made.relation)::jsonb);
+	made.throttle := coalesce(policy_attach.throttle, policy.for_table(chosen.throttle::text, made.relation)::jsonb);
+	made.allow := coalesce(policy_attach.allow, policy.for_table(chosen.allow::text, made.relation)::jsonb);
+	made.release := coalesce(policy_attach.release, policy.for_table(chosen.release::text, made.relation)::jsonb);
 	made.material := coalesce(policy_attach.material, chosen.material, '{}');
-	made.starts := coalesce(policy_attach.starts, chosen.starts);
-	made.ends := coalesce(policy_attach.ends, chosen.ends);
-	made.undo := coalesce(policy_attach.undo, chosen.undo);
+	made.starts := coalesce(policy_attach.starts, policy.for_table(chosen.starts, made.relation));
+	made.ends := coalesce(policy_attach.ends, policy.for_table(chosen.ends, made.relation));
+	made.undo := coalesce(policy_attach.undo, policy.for_table(chosen.undo, made.relation));
 	made.on_deny := policy_attach.on_deny;
-	made.notify := coalesce(policy_attach.notify, chosen.notify);
+	made.notify := coalesce(policy_attach.notify, policy.for_table(chosen.notify, made.relation));
 	PERFORM policy.refuse_attachment(policy.table_name(made.relation), policy.attached_problems(made));
 	made := policy.keep_attachment(made);
 	PERFORM policy.refuse_attachment(made.job_table, policy.try_attachment(made.attachment_id));
@@ -533,3 +604,100 @@ CREATE FUNCTION policy.try_attachment(attachment_id bigint) RETURNS text[]
 	LANGUAGE C;
 COMMENT ON FUNCTION policy.try_attachment(bigint) IS
 	'Tries an attachment on rows that its table has, as who calls, and takes it all back: what is wrong with it; empty where nothing is.';
+
+CREATE FUNCTION policy_lookup(source regclass, key_column name, key text, value_column name)
+	RETURNS text
+	AS 'MODULE_PATHNAME', 'policy_lookup'
+	LANGUAGE C STRICT;
+COMMENT ON FUNCTION policy_lookup(regclass, name, text, name) IS
+	'The value, as text, of the row of a table with that key; NULL where there is none. With the rights of who calls: for expressions of attachments, which have no subqueries.';
+
+--
+-- Jobs of attached tables, moved by operators
+--
+
+CREATE FUNCTION policy.attached_name(job_table regclass) RETURNS text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	name text := (SELECT a.job_table FROM policy.attached_tables a WHERE a.relation = attached_name.job_table);
+BEGIN
+	IF name IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE012',
+			MESSAGE = format('%s is not attached', coalesce(attached_name.job_table::text, 'NULL')),
+			HINT = 'SELECT job_table FROM policy_attachments lists the tables that are.';
+	END IF;
+	RETURN name;
+END
+$$;
+COMMENT ON FUNCTION policy.attached_name(regclass) IS
+	'The name that evidence has of an attached table. Raises PE012 for one that is not.';
+
+CREATE FUNCTION policy_redecide(job_table regclass, filter jsonb, note text)
+	RETURNS SETOF policy.guarded_jobs
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	name text := policy.attached_name(policy_redecide.job_table);
+	key text;
+BEGIN
+	PERFORM policy.check_redecide(filter - 'job_key');
+	PERFORM policy.check_words('note', note);
+	FOR key IN
+		SELECT g.job_key
+		FROM policy.guarded_jobs g
+			LEFT JOIN policy.decisions d
+				ON d.decision_id = g.decision_id AND d.decided_at = g.decided_at
+		WHERE g.job_table = name AND g.state IN ('denied', 'rejected', 'expired')
+			AND (NOT filter ? 'job_key' OR g.job_key = ANY (policy.redecide_values(filter, 'job_key')))
+			AND (NOT filter ? 'state' OR g.state = ANY (policy.redecide_values(filter, 'state')))
+			AND (NOT filter ? 'rule' OR d.matched_rules && policy.redecide_values(filter, 'rule'))
+			AND (NOT filter ? 'tenant_id' OR d.tenant_id IN (
+				SELECT policy.normalized(v) FROM unnest(policy.redecide_values(filter, 'tenant_id')) v))
+			AND (NOT filter ? 'topic' OR d.topic IN (
+				SELECT policy.normalized(v) FROM unnest(policy.redecide_values(filter, 'topic')) v))
+			AND (NOT filter ? 'actor_id' OR d.actor_id IN (
+				SELECT policy.normalized(v) FROM unnest(policy.redecide_values(filter, 'actor_id')) v))
+			AND NOT filter ? 'job_id'
+		ORDER BY g.decision_id
+	LOOP
+		PERFORM policy.settle_attached(name, key, 'redecide', note, NULL);
+		RETURN QUERY SELECT g.* FROM policy.guarded_jobs g WHERE g.job_key = key AND g.job_table = name;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION policy_redecide(regclass, jsonb, text) IS
+	'policy_redecide for the jobs of an attached table; its filter has job_key for job_id. Raises PE012 for a table that is not attached, invalid_parameter_value for a bad filter.';
+
+CREATE FUNCTION policy_cancel(job_table regclass, job_key text, note text)
+	RETURNS policy.guarded_jobs
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	name text := policy.attached_name(policy_cancel.job_table);
+	kept policy.guarded_jobs;
+BEGIN
+	PERFORM policy.check_words('note', policy_cancel.note);
+	IF policy.settle_attached(name, policy_cancel.job_key, 'cancel', policy_cancel.note, 'cancelled') = 'cancelled' THEN
+		UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
+			WHERE a.job_key = policy_cancel.job_key AND a.job_table = name
+				AND a.status IN ('pending', 'approved');
+		SELECT g.* INTO kept FROM policy.guarded_jobs g
+			WHERE g.job_key = policy_cancel.job_key AND g.job_table = name;
+		RETURN kept;
+	END IF;
+	RAISE EXCEPTION USING
+		ERRCODE = 'PE008',
+		MESSAGE = format('job %s of %s does not wait', coalesce(policy_cancel.job_key, 'NULL'), name),
+		DETAIL = coalesce((SELECT format('It is %s.', g.state) FROM policy.guarded_jobs g
+			WHERE g.job_key = policy_cancel.job_key AND g.job_table = name),
+			'Nothing is kept of it: it was allowed, or is not there.'),
+		HINT = 'A job that runs, or that was allowed, is cancelled as its client does it.';
+END
+$$;
+COMMENT ON FUNCTION policy_cancel(regclass, text, text) IS
+	'Stops a job of an attached table that is held or throttled, or was approved and has not started. The note goes into its row''s reason. One that is cancelled already is returned as it is. Raises PE008 for any other, PE012 for a table that is not attached.';

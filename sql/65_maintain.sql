@@ -74,14 +74,13 @@ DECLARE
 	done integer := 0;
 BEGIN
 	FOR late IN
-		SELECT a.approval_id, a.job_key FROM policy.approvals a
+		SELECT a.approval_id, a.job_table, a.job_key FROM policy.approvals a
 		WHERE a.status = 'pending' AND a.expires_at <= clock_timestamp()
 		ORDER BY a.expires_at LIMIT most
 	LOOP
 		-- Whoever moves a job locks it before its approvals; whom it is locked by
 		-- sees that it has expired, too.
-		PERFORM FROM policy.jobs j WHERE j.job_id = late.job_key::bigint FOR UPDATE SKIP LOCKED;
-		IF FOUND OR NOT EXISTS (SELECT FROM policy.jobs j WHERE j.job_id = late.job_key::bigint) THEN
+		IF policy.lock_job(late.job_table, late.job_key, true) <> 'busy' THEN
 			UPDATE policy.approvals a SET status = 'expired', resolved_at = clock_timestamp()
 				WHERE a.approval_id = late.approval_id AND a.status = 'pending'
 					AND a.expires_at <= clock_timestamp();
@@ -103,6 +102,7 @@ DECLARE
 	active bigint := (SELECT a.release_id FROM policy.active a);
 	asked record;
 	seen integer := 0;
+	found text;
 	decided bigint;
 BEGIN
 	redecided := 0;
@@ -121,13 +121,13 @@ BEGIN
 	LOOP
 		seen := seen + 1;
 		walk.walk_after := asked.approval_id;
-		SELECT j.decision_id INTO decided FROM policy.jobs j
-			WHERE j.job_id = asked.job_key::bigint FOR UPDATE SKIP LOCKED;
-		IF FOUND THEN
-			PERFORM policy.settle(asked.job_key::bigint, 'maintain', NULL);
-			redecided := redecided + (SELECT count(*) FROM policy.jobs j
-				WHERE j.job_id = asked.job_key::bigint AND j.decision_id <> decided)::integer;
-		ELSIF NOT EXISTS (SELECT FROM policy.jobs j WHERE j.job_id = asked.job_key::bigint) THEN
+		found := policy.lock_job(asked.job_table, asked.job_key, true);
+		IF found = 'locked' THEN
+			decided := policy.decision_of(asked.job_table, asked.job_key);
+			PERFORM policy.settle_job(asked.job_table, asked.job_key, 'maintain', NULL);
+			redecided := redecided
+				+ (policy.decision_of(asked.job_table, asked.job_key) IS DISTINCT FROM decided)::integer;
+		ELSIF found = 'gone' THEN
 			UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
 				WHERE a.approval_id = asked.approval_id AND a.status = 'pending';
 		END IF;

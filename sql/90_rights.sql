@@ -40,4 +40,11 @@ REVOKE ALL ON FUNCTION policy_grant(text, text, jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_revoke(text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_attach(regclass, text, text, text, jsonb, jsonb, jsonb, jsonb, text[], text, text, text, text, jsonb, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_detach(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_redecide(regclass, jsonb, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_cancel(regclass, text, text) FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA policy FROM PUBLIC;
+
+-- Who adds a partition to a table that is attached makes its triggers.  They are
+-- nothing but triggers, and refuse any other table than their attachment's.
+GRANT EXECUTE ON FUNCTION policy.attached_insert(), policy.attached_update(), policy.attached_take(),
+	policy.attached_record(), policy.attached_gone() TO PUBLIC;

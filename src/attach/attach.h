@@ -5,7 +5,12 @@
 #ifndef POLICY_ATTACH_H
 #define POLICY_ATTACH_H
 
+#include "dispatch/approvals.h"
+
 /* Registers the room's callbacks; once a process. */
 extern void policy_attach_init(void);
+
+/* Moves the job of an approval that has changed: see policy_attached_settle. */
+extern void attached_approval_changed(const PolicyJobKey *key, const char *source, const char *to);
 
 #endif							/* POLICY_ATTACH_H */

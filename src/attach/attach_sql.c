@@ -14,6 +14,7 @@
 #include "attach/attach.h"
 #include "attach/attached_table.h"
 #include "attach/expression.h"
+#include "dispatch/settle.h"
 
 PG_FUNCTION_INFO_V1(policy_check_attached);
 PG_FUNCTION_INFO_V1(policy_outer_role);
@@ -22,6 +23,7 @@ void
 policy_attach_init(void)
 {
 	attached_table_init();
+	policy_attached_settle = attached_approval_changed;
 }
 
 /* policy.outer_role() */

@@ -18,6 +18,7 @@
 
 #include "attach/attached_guard.h"
 #include "attach/attached_move.h"
+#include "attach/attached_undo.h"
 #include "dispatch/identity.h"
 #include "dispatch/owner_query.h"
 #include "errors.h"
@@ -276,12 +277,12 @@ start(Change *change)
 	return NULL;
 }
 
-/* Whether a row is at its end by what its client says. */
-static bool
-has_ended(Change *change, HeapTuple row)
+/* Nothing starts: whatever else the claim has done is to be undone. */
+static HeapTuple
+refuse_start(Change *change)
 {
-	attached_show_change(change->table, change->old, row);
-	return attached_holds(change->table, change->table->ends);
+	attached_undo_later(change->statement, change->table, change->old);
+	return NULL;
 }
 
 static void
@@ -303,12 +304,16 @@ settle_change(Change *change, bool starts, bool ends, bool material, bool touche
 	guarded_read(&change->key, &change->guarded);
 	waits = guarded_waits(&change->guarded, GetCurrentTimestamp());
 	if (starts && waits)
-		return NULL;
+		return refuse_start(change);
 	change->job = job_of(change, change->new != NULL ? change->new : change->old,
 						 &change->invalid);
 	if (starts)
-		return start(change);
-	if (ends && !has_ended(change, change->old))
+	{
+		HeapTuple	row = start(change);
+
+		return row != NULL ? row : refuse_start(change);
+	}
+	if (ends && !attached_has_ended(change->table, change->old))
 	{
 		end_job(change);
 		return change->new;

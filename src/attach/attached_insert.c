@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "attach/attached_guard.h"
+#include "attach/attached_undo.h"
 #include "dispatch/identity.h"
 #include "dispatch/owner_query.h"
 #include "errors.h"
@@ -102,8 +103,9 @@ attached_told_constraints(const PolicyEnforced *enforced)
 }
 
 /*
- * What was kept of the key tells how many attempts its approvals admit.  The query for
- * what it has waited for runs in a scope of its own.
+ * A job that comes in again, as a client's retry brings it, holds the approvals that it
+ * had: its next start counts the attempts.  The query for what it has waited for runs in
+ * a scope of its own.
  */
 static bool
 insert_holds(PolicySatisfied *base, const CompiledRule *rule)
@@ -119,8 +121,7 @@ insert_holds(PolicySatisfied *base, const CompiledRule *rule)
 		satisfied->is_read = true;
 		if (satisfied->guarded.is_kept)
 		{
-			satisfied->known.attempts_allowed =
-				policy_attempts_allowed_by(satisfied->guarded.constraints);
+			satisfied->known.attempts_allowed = PG_INT32_MAX;
 			satisfied->known.is_due = satisfied->guarded.run_after != 0 &&
 				satisfied->guarded.run_after <= satisfied->known.at;
 		}
@@ -247,6 +248,16 @@ attached_set_decision_names(AttachedTable *table, const PolicyEnforced *enforced
 					   enforced->verdict.reason, attached_told_constraints(enforced));
 }
 
+/* A row that comes in at its end is no job that could run: a client's archive, say. */
+static void
+keep_ended(AttachedStatement *statement, AttachedTable *table)
+{
+	AttachedDecision *decision = attached_statement_add(statement, table, attached_key(table));
+
+	decision->has_ended = true;
+	decision->content = attached_content(table);
+}
+
 static HeapTuple
 decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple given,
 			  MemoryContext caller)
@@ -262,6 +273,11 @@ decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 
 	(void) policy_statement_caller(guard);
 	attached_show(table, given);
+	if (attached_has_ended(table, given))
+	{
+		keep_ended(statement, table);
+		return given;
+	}
 	job = policy_stamped_job(attached_job(table), guard->identities, &invalid);
 	init_satisfied(&satisfied, job, table, guard->context);
 	policy_enforce(job, invalid, "submit", &satisfied.known.base, begin_attempt(guard), &enforced);
@@ -334,11 +350,17 @@ record_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple row)
 	if (decision == NULL)
 		report_changed_after(table);
 	decision->is_recorded = true;
+	key.table = table->job_table;
+	key.key = decision->key;
+	if (decision->has_ended)
+	{
+		policy_approvals_close(&key);
+		guarded_forget(&key, false);
+		return;
+	}
 	decided = policy_statement_find(guard, decision->decision_id);
 	job = decided->job != NULL ? decided->job :
 		policy_stamped_job(attached_job(table), guard->identities, &invalid);
-	key.table = table->job_table;
-	key.key = decision->key;
 	policy_statement_batches(guard);
 	policy_statement_enforced(decided, job, &enforced);
 	policy_record(guard->evidence, &enforced, &key);
@@ -393,7 +415,10 @@ policy_attached_begin(PG_FUNCTION_ARGS)
 Datum
 policy_attached_flush(PG_FUNCTION_ARGS)
 {
+	AttachedStatement *statement = attached_statement(fcinfo);
+
 	(void) attached_trigger(fcinfo, TRIGGER_EVENT_AFTER);
-	write_batches(attached_statement(fcinfo)->guard);
+	write_batches(statement->guard);
+	attached_undo(statement);
 	return PointerGetDatum(NULL);
 }

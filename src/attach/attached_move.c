@@ -105,7 +105,7 @@ tuple_of(Datum composite)
 }
 
 HeapTuple
-attached_find_row(AttachedTable *table, Jsonb *row_key, bool for_update)
+attached_find_row(AttachedTable *table, Jsonb *row_key, AttachedLock lock)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	StringInfoData query;
@@ -117,14 +117,16 @@ attached_find_row(AttachedTable *table, Jsonb *row_key, bool for_update)
 	initStringInfo(&query);
 	appendStringInfo(&query, "SELECT t FROM %s t", root_name(table));
 	add_condition(&query, table, 1);
-	if (for_update)
-		appendStringInfoString(&query, " FOR UPDATE");
+	if (lock != ATTACHED_READ)
+		appendStringInfoString(&query, lock == ATTACHED_LOCK ? " FOR UPDATE" :
+							   " FOR UPDATE SKIP LOCKED");
 	for (int i = 0; i < table->nkey; i++)
 	{
 		types[i] = TupleDescAttr(table->tupdesc, table->key_columns[i] - 1)->atttypid;
 		values[i] = key_datum(table, table->key_columns[i], row_key);
 	}
-	if (SPI_execute_with_args(query.data, table->nkey, types, values, NULL, !for_update, 2) !=
+	if (SPI_execute_with_args(query.data, table->nkey, types, values, NULL, lock == ATTACHED_READ,
+							  2) !=
 		SPI_OK_SELECT)
 		elog(ERROR, "could not run \"%s\"", query.data);
 	if (SPI_processed == 1)

@@ -19,11 +19,18 @@ typedef struct AttachedScope
 extern void attached_scope_begin(AttachedScope *scope, Oid attached_by);
 extern void attached_scope_end(const AttachedScope *scope);
 
+typedef enum AttachedLock
+{
+	ATTACHED_READ,
+	ATTACHED_LOCK,
+	ATTACHED_LOCK_SKIP			/* not where somebody else has locked it */
+} AttachedLock;
+
 /*
- * The row of a primary key, locked where for_update, copied into the current memory
- * context; NULL where it is gone.  Inside a scope.
+ * The row of a primary key, copied into the current memory context; NULL where it is
+ * gone.  Inside a scope.
  */
-extern HeapTuple attached_find_row(AttachedTable *table, Jsonb *row_key, bool for_update);
+extern HeapTuple attached_find_row(AttachedTable *table, Jsonb *row_key, AttachedLock lock);
 
 /*
  * Writes the columns in which a row differs from what is stored, past the guard.  Raises

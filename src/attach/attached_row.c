@@ -80,6 +80,16 @@ attached_holds(AttachedTable *table, ExprState * condition)
 	return !isnull && DatumGetBool(value);
 }
 
+bool
+attached_has_ended(AttachedTable *table, HeapTuple row)
+{
+	if (table->ends == NULL)
+		return false;
+	ExecStoreAllNullTuple(table->old);
+	ExecStoreHeapTuple(row, table->new, false);
+	return attached_holds(table, table->ends);
+}
+
 static void
 add_datum(pg_crc32c * crc, uint32 *total, Datum value, Form_pg_attribute attribute)
 {
@@ -228,8 +238,9 @@ push_string(JsonbParseState **state, JsonbIteratorToken token, char *string)
 	pushJsonbValue(state, token, &value);
 }
 
-static Jsonb *
-columns_object(AttachedTable *table, HeapTuple row, const AttrNumber * columns, int ncolumns)
+Jsonb *
+attached_columns_object(AttachedTable *table, HeapTuple row, const AttrNumber *columns,
+						int ncolumns)
 {
 	JsonbParseState *state = NULL;
 	int			level = set_text_modes();
@@ -257,13 +268,13 @@ columns_object(AttachedTable *table, HeapTuple row, const AttrNumber * columns, 
 Jsonb *
 attached_wanted(AttachedTable *table, HeapTuple row)
 {
-	return columns_object(table, row, table->guarded, table->nguarded);
+	return attached_columns_object(table, row, table->guarded, table->nguarded);
 }
 
 Jsonb *
 attached_row_key(AttachedTable *table, HeapTuple row)
 {
-	return columns_object(table, row, table->key_columns, table->nkey);
+	return attached_columns_object(table, row, table->key_columns, table->nkey);
 }
 
 static Datum

@@ -25,6 +25,9 @@ extern text *attached_key(AttachedTable *table);
 /* Whether the change that is shown is true of the expression; NULL expressions are not. */
 extern bool attached_holds(AttachedTable *table, ExprState * condition);
 
+/* Whether a row has come to its end, as its client says. */
+extern bool attached_has_ended(AttachedTable *table, HeapTuple row);
+
 /* A checksum of what the job, its key and the guarded columns are made of. */
 extern uint64 attached_content(AttachedTable *table);
 
@@ -39,7 +42,11 @@ extern HeapTuple attached_form(AttachedTable *table, AttachedFormKind kind, Heap
 extern bool attached_differ(AttachedTable *table, HeapTuple a, HeapTuple b,
 							const AttrNumber * columns, int ncolumns);
 
-/* The guarded columns of a row by name, each as text or null. */
+/* Columns of a row by name, each as text or null. */
+extern Jsonb *attached_columns_object(AttachedTable *table, HeapTuple row,
+									  const AttrNumber *columns, int ncolumns);
+
+/* The guarded columns of a row, likewise. */
 extern Jsonb *attached_wanted(AttachedTable *table, HeapTuple row);
 
 /* The row with its guarded columns as attached_wanted() gave them; NULL: as they are. */

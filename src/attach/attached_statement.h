@@ -21,6 +21,7 @@ typedef struct AttachedDecision
 								 * formed */
 	int64		decision_id;
 	bool		is_recorded;
+	bool		has_ended;		/* nothing was decided: it came in at its end */
 	GuardedJob *guarded;		/* what is to be kept; NULL: nothing, it is
 								 * plainly allowed */
 	JobApprovals *approvals;	/* that it had before; NULL: none were read */
@@ -32,9 +33,8 @@ typedef struct AttachedStatement
 	MemoryContextCallback release;
 	List	   *tables;			/* in use */
 	bool		is_flushed;		/* a trigger at its end writes */
-	bool		undoes;			/* a start was refused */
-	AttachedTable *undoing;		/* of that table */
-	List	   *undone;			/* the keys of its rows, as jsonb */
+	const AttachedTable *undoing;	/* the table of starts that were refused */
+	List	   *undone;			/* their rows, as jsonb */
 	AttachedDecision *decisions;
 	int			ndecisions;
 	int			capacity;

@@ -143,8 +143,8 @@ attached_table_find(const char *job_table, int64 *attachment_id, Oid *root)
 	return HeapTupleIsValid(tuple);
 }
 
-Oid
-attached_table_relation(int64 attachment_id)
+static Oid
+attachment_oid(int64 attachment_id, int column)
 {
 	AttachedRow row;
 
@@ -152,7 +152,19 @@ attached_table_relation(int64 attachment_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("there is no attachment " INT64_FORMAT, attachment_id)));
-	return DatumGetObjectId(row.values[ATTACHED_RELATION]);
+	return DatumGetObjectId(row.values[column]);
+}
+
+Oid
+attached_table_relation(int64 attachment_id)
+{
+	return attachment_oid(attachment_id, ATTACHED_RELATION);
+}
+
+Oid
+attached_table_owner(int64 attachment_id)
+{
+	return attachment_oid(attachment_id, ATTACHED_BY);
 }
 
 static char *

@@ -91,6 +91,9 @@ extern void attached_table_release(AttachedTable *table);
  */
 extern bool attached_table_find(const char *job_table, int64 *attachment_id, Oid *root);
 
+/* Who attached a table; raises undefined_object where there is no such attachment. */
+extern Oid	attached_table_owner(int64 attachment_id);
+
 /* The table that an attachment is of; raises undefined_object where there is none. */
 extern Oid	attached_table_relation(int64 attachment_id);
 

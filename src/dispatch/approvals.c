@@ -549,18 +549,14 @@ policy_approvals_sync(RowBatch *batch, const PolicyEnforced *enforced, const Pol
 	}
 }
 
-bool
-policy_approval_job(HeapTuple tuple, TupleDesc tupdesc, int64 *job_id)
+int64
+policy_approval_job(HeapTuple tuple, TupleDesc tupdesc, PolicyJobKey *key)
 {
 	bool		isnull;
-	char	   *table = TextDatumGetCString(heap_getattr(tuple, APPROVAL_JOB_TABLE, tupdesc,
-														 &isnull));
-	char	   *key = TextDatumGetCString(heap_getattr(tuple, APPROVAL_JOB_KEY, tupdesc, &isnull));
 
-	if (strcmp(table, POLICY_JOBS_TABLE) != 0)
-		return false;
-	*job_id = strtoll(key, NULL, 10);
-	return true;
+	key->table = TextDatumGetCString(heap_getattr(tuple, APPROVAL_JOB_TABLE, tupdesc, &isnull));
+	key->key = TextDatumGetCString(heap_getattr(tuple, APPROVAL_JOB_KEY, tupdesc, &isnull));
+	return strcmp(key->table, POLICY_JOBS_TABLE) == 0 ? strtoll(key->key, NULL, 10) : 0;
 }
 
 void

@@ -126,8 +126,8 @@ extern bool policy_approval_falls(const JobApproval *approval,
 extern bool policy_approvals_missing(const JobApprovals *approvals,
 									 const struct PolicyEnforced *enforced);
 
-/* The job of a row of policy.approvals; false where it is none of policy.jobs. */
-extern bool policy_approval_job(HeapTuple tuple, TupleDesc tupdesc, int64 *job_id);
+/* The job of a row of policy.approvals; returns its id where it is one of policy.jobs. */
+extern int64 policy_approval_job(HeapTuple tuple, TupleDesc tupdesc, PolicyJobKey *key);
 
 /*
  * Supersedes the open approvals of a job that has ended, where no decision takes

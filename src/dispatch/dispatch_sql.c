@@ -260,6 +260,7 @@ policy_approval_outlook(PG_FUNCTION_ARGS)
 	bool		nulls[3] = {true, true, true};
 	JobApproval approval;
 	OwnerScope	scope;
+	PolicyJobKey key;
 	int64		job_id;
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
@@ -271,7 +272,7 @@ policy_approval_outlook(PG_FUNCTION_ARGS)
 	policy_approval_from_tuple(&tuple, rowdesc, &approval);
 	if ((approval.status == POLICY_APPROVAL_PENDING ||
 		 approval.status == POLICY_APPROVAL_APPROVED) &&
-		policy_approval_job(&tuple, rowdesc, &job_id))
+		(job_id = policy_approval_job(&tuple, rowdesc, &key)) != 0)
 	{
 		policy_owner_begin(&scope, POLICY_VERB_PEEK);
 		set_outlook(&approval, job_id, values, nulls, tupdesc, caller);

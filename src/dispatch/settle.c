@@ -26,6 +26,8 @@
 PG_FUNCTION_INFO_V1(policy_settle);
 PG_FUNCTION_INFO_V1(policy_approval_changed);
 
+void		(*policy_attached_settle) (const PolicyJobKey *key, const char *source, const char *to);
+
 /* The result of prior_query. */
 enum
 {
@@ -485,6 +487,18 @@ refuse_job(int64 job_id, const char *verb, const char *state)
 	policy_owner_end(&scope);
 }
 
+/* Where the job of an approval goes that has got this status. */
+static void
+move_job(const PolicyJobKey *key, int64 job_id, const char *verb, const char *to)
+{
+	if (strcmp(key->table, POLICY_JOBS_TABLE) != 0)
+		policy_attached_settle(key, verb, to);
+	else if (to != NULL)
+		refuse_job(job_id, verb, to);
+	else
+		policy_settle_job(job_id, verb, NULL);
+}
+
 /* The trigger of policy.approvals. */
 Datum
 policy_approval_changed(PG_FUNCTION_ARGS)
@@ -494,6 +508,7 @@ policy_approval_changed(PG_FUNCTION_ARGS)
 	TupleDesc	tupdesc;
 	JobApproval old;
 	JobApproval new;
+	PolicyJobKey key;
 	int64		job_id;
 
 	trigger = (TriggerData *) fcinfo->context;
@@ -511,13 +526,14 @@ policy_approval_changed(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	policy_notify(POLICY_CHANNEL_APPROVALS, new.approval_id);
 	/* A verb that is settling a job moves it by itself. */
-	if (policy_verb_current() != NULL || !policy_approval_job(trigger->tg_newtuple, tupdesc, &job_id))
+	if (policy_verb_current() != NULL)
 		return PointerGetDatum(NULL);
+	job_id = policy_approval_job(trigger->tg_newtuple, tupdesc, &key);
 	if (new.status == POLICY_APPROVAL_REJECTED)
-		refuse_job(job_id, "vote", "rejected");
+		move_job(&key, job_id, "vote", "rejected");
 	else if (new.status == POLICY_APPROVAL_EXPIRED && old.status == POLICY_APPROVAL_PENDING)
-		refuse_job(job_id, "maintain", "expired");
+		move_job(&key, job_id, "maintain", "expired");
 	else
-		policy_settle_job(job_id, new.status == POLICY_APPROVAL_APPROVED ? "vote" : "maintain", NULL);
+		move_job(&key, job_id, new.status == POLICY_APPROVAL_APPROVED ? "vote" : "maintain", NULL);
 	return PointerGetDatum(NULL);
 }

@@ -87,4 +87,11 @@ extern void policy_candidate_move(const Candidate *candidate, const char *state)
  */
 extern char *policy_settle_job(int64 job_id, const char *source, const char *note);
 
+/*
+ * Moves a job of an attached table whose approval has changed: settles it (to: NULL), or
+ * refuses it.  Set by the room of attachments when the library is loaded.
+ */
+extern void (*policy_attached_settle) (const PolicyJobKey *key, const char *source,
+									   const char *to);
+
 #endif							/* POLICY_SETTLE_H */

@@ -17,7 +17,8 @@ SELECT is((SELECT array_agg(p.oid::regprocedure::text ORDER BY p.oid::regprocedu
 	FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'policy_engine'
 	WHERE has_function_privilege('policy_test_plain', p.oid, 'EXECUTE')),
-	ARRAY['policy_document_cmp(policy_document,policy_document)',
+	ARRAY['policy.attached_gone()', 'policy.attached_insert()', 'policy.attached_record()', 'policy.attached_take()', 'policy.attached_update()',
+		'policy_document_cmp(policy_document,policy_document)',
 		'policy_document_eq(policy_document,policy_document)',
 		'policy_document_ge(policy_document,policy_document)',
 		'policy_document_gt(policy_document,policy_document)',
@@ -31,6 +32,7 @@ SELECT is((SELECT array_agg(p.oid::regprocedure::text ORDER BY p.oid::regprocedu
 		'policy_document_recv(internal)',
 		'policy_document_send(policy_document)',
 		'policy_evaluate(policy_document,jsonb,timestamp with time zone)',
+		'policy_lookup(regclass,name,text,name)',
 		'policy_test_document(policy_document)',
 		'policy_validate(text)'],
 	'PUBLIC may execute the pure functions of a document, and nothing else');

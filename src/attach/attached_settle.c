@@ -1,0 +1,278 @@
+/*
+ * attached_settle.c
+ *	  What verbs do to jobs of attached tables: lock, decide again, move.
+ *
+ * As for policy.jobs (dispatch/settle.h): the row is locked first, with the rights of
+ * who attached the table; only then are the policy and the approvals looked at.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "commands/async.h"
+#include "executor/executor.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "attach/attach.h"
+#include "attach/attached_guard.h"
+#include "attach/attached_move.h"
+#include "attach/guarded.h"
+#include "dispatch/identity.h"
+#include "dispatch/owner_query.h"
+#include "dispatch/transitions.h"
+
+PG_FUNCTION_INFO_V1(policy_lock_attached);
+PG_FUNCTION_INFO_V1(policy_settle_attached);
+
+/* A job whose row is locked, if there is one. */
+typedef struct Locked
+{
+	Relation	relation;
+	AttachedTable *table;
+	AttachedScope scope;
+	PolicyJobKey key;
+	GuardedJob	guarded;
+	HeapTuple	row;			/* NULL: it is gone */
+	bool		is_busy;		/* somebody else has it */
+} Locked;
+
+/*
+ * Finds and locks a job, inside of a scope that unlock() ends.  False where its table is
+ * not attached, or nothing is kept of it.
+ */
+static bool
+lock(const char *job_table, const char *job_key, bool skip_locked, Locked *locked)
+{
+	int64		attachment_id;
+	Oid			root;
+
+	memset(locked, 0, sizeof(Locked));
+	locked->key.table = pstrdup(job_table);
+	locked->key.key = pstrdup(job_key);
+	guarded_read(&locked->key, &locked->guarded);
+	if (!locked->guarded.is_kept || !attached_table_find(job_table, &attachment_id, &root))
+		return false;
+	locked->relation = try_relation_open(root, RowExclusiveLock);
+	if (locked->relation == NULL)
+		return false;
+	attached_scope_begin(&locked->scope, attached_table_owner(attachment_id));
+	locked->table = attached_table_acquire(locked->relation, attachment_id);
+	locked->row = attached_find_row(locked->table, locked->guarded.row_key, skip_locked ?
+									ATTACHED_LOCK_SKIP : ATTACHED_LOCK);
+	if (locked->row == NULL && skip_locked)
+		locked->is_busy = attached_find_row(locked->table, locked->guarded.row_key,
+											ATTACHED_READ) != NULL;
+	/* It may have changed while the lock was waited for. */
+	guarded_read(&locked->key, &locked->guarded);
+	return true;
+}
+
+static void
+unlock(Locked *locked)
+{
+	attached_table_release(locked->table);
+	attached_scope_end(&locked->scope);
+	table_close(locked->relation, NoLock);
+}
+
+/* policy.lock_attached(job_table text, job_key text, skip_locked boolean) */
+Datum
+policy_lock_attached(PG_FUNCTION_ARGS)
+{
+	Locked		locked;
+	const char *found;
+
+	if (!lock(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+			  PG_GETARG_BOOL(2), &locked))
+		PG_RETURN_TEXT_P(cstring_to_text("gone"));
+	found = locked.row != NULL ? "locked" : locked.is_busy ? "busy" : "gone";
+	unlock(&locked);
+	PG_RETURN_TEXT_P(cstring_to_text(found));
+}
+
+/* Tells the client that a row goes on. */
+static void
+notify(AttachedTable *table, HeapTuple row)
+{
+	bool		isnull;
+
+	if (table->notify != NULL)
+		Async_Notify(table->notify, "");
+	if (table->notification == NULL)
+		return;
+	attached_show(table, row);
+	(void) ExecEvalExprSwitchContext(table->notification, table->econtext, &isnull);
+}
+
+/* Puts the row in the form of a state, and keeps that. */
+static void
+move(Locked *locked, const char *state, text *reason)
+{
+	AttachedTable *table = locked->table;
+	GuardedJob *guarded = &locked->guarded;
+	HeapTuple	row = attached_restore(table, locked->row, guarded->wanted);
+	bool		goes_on = strcmp(state, "ready") == 0;
+	AttachedFormKind form = ATTACHED_DENY;
+
+	if (goes_on)
+		form = ATTACHED_RELEASE;
+	else if (strcmp(state, "awaiting_approval") == 0)
+		form = ATTACHED_HOLD;
+	else if (strcmp(state, "throttled") == 0)
+		form = ATTACHED_THROTTLE;
+	attached_show(table, row);
+	attached_set_names(table, form == ATTACHED_THROTTLE ? &guarded->run_after : NULL, reason, NULL);
+	guarded->wanted = goes_on ? NULL : attached_wanted(table, row);
+	guarded->state = state;
+	row = attached_form(table, form, row);
+	guarded_write(&locked->key, guarded);
+	attached_write_row(table, &locked->key, locked->row, row);
+	if (goes_on)
+		notify(table, row);
+}
+
+/* Raises where nobody can decide, but for maintenance, which comes again. */
+static bool
+nobody_decides(const Candidate *candidate, const char *source)
+{
+	if (candidate->now.policy != NULL)
+		return false;
+	if (strcmp(source, "maintain") == 0)
+		return true;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("no policy can decide job %s of %s now", candidate->key.key,
+					candidate->key.table),
+			 errdetail("%s.", text_to_cstring(candidate->now.verdict.reason)),
+			 errhint("Nothing was changed. SELECT * FROM policy_status() shows what is active.")));
+	return true;
+}
+
+/* The state that the decision leads to; NULL where nothing changes. */
+static const char *
+decide_locked(Locked *locked, const char *source, const char *note, Candidate *candidate)
+{
+	bool		always = strcmp(source, "redecide") == 0;
+	const char *state;
+	Recording	recording;
+
+	policy_candidate_decide(candidate, source);
+	if (nobody_decides(candidate, source))
+		return NULL;
+	candidate->now.note = note;
+	state = policy_decision_state(candidate->now.verdict.decision);
+	if (policy_state_is_refused(candidate->state) && policy_state_is_refused(state))
+		state = candidate->state;
+	if (!always && strcmp(state, candidate->state) == 0 &&
+		!policy_candidate_changed(candidate, false) && !policy_candidate_asks_anew(candidate))
+		return NULL;
+	policy_recording_init(&recording);
+	policy_candidate_record(candidate, &recording);
+	policy_candidate_sync(candidate, &recording);
+	policy_recording_write(&recording);
+	return state;
+}
+
+static void
+settle_locked(Locked *locked, const char *source, const char *note)
+{
+	MemoryContext mine = CurrentMemoryContext;
+	const char *invalid;
+	const char *state;
+	Jsonb	   *job;
+	Candidate	candidate;
+	OwnerScope	scope;
+
+	if (!policy_state_waits(locked->guarded.state) &&
+		!(strcmp(source, "redecide") == 0 && policy_state_is_refused(locked->guarded.state)))
+		return;
+	attached_show(locked->table, locked->row);
+	job = policy_stamped_job(attached_job(locked->table), guarded_identities(&locked->guarded),
+							 &invalid);
+	job = (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(job));
+	policy_owner_begin(&scope, source);
+	MemoryContextSwitchTo(mine);
+	guarded_candidate(&locked->key, &locked->guarded, job, invalid, &candidate);
+	state = decide_locked(locked, source, note, &candidate);
+	policy_owner_end(&scope);
+	if (state == NULL)
+		return;
+	guarded_set_decision(&locked->guarded, &candidate, state);
+	move(locked, state, candidate.now.verdict.reason);
+}
+
+/* Whether a job may be refused so, without a decision. */
+static bool
+may_refuse(const char *from, const char *to)
+{
+	if (strcmp(to, "expired") == 0)
+		return strcmp(from, "awaiting_approval") == 0;
+	return policy_state_waits(from);
+}
+
+static void
+refuse_locked(Locked *locked, const char *state, const char *note)
+{
+	if (may_refuse(locked->guarded.state, state))
+		move(locked, state, cstring_to_text(note != NULL ? psprintf("%s: %s", state, note) : state));
+}
+
+/*
+ * Settles a job (to: NULL), or refuses it (to: the state); returns its state in the
+ * current memory context, NULL where there is none.
+ */
+static char *
+settle(const PolicyJobKey *key, const char *source, const char *note, const char *to)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(caller, "policy attached job",
+											   ALLOCSET_DEFAULT_SIZES);
+	char	   *state = NULL;
+	Locked		locked;
+
+	MemoryContextSwitchTo(work);
+	if (lock(key->table, key->key, false, &locked))
+	{
+		MemoryContextSwitchTo(work);
+		if (locked.row == NULL)
+			guarded_forget(&locked.key, true);
+		else if (to != NULL)
+			refuse_locked(&locked, to, note);
+		else
+			settle_locked(&locked, source, note);
+		if (locked.row != NULL)
+			state = MemoryContextStrdup(caller, locked.guarded.state);
+		unlock(&locked);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(work);
+	return state;
+}
+
+void
+attached_approval_changed(const PolicyJobKey *key, const char *source, const char *to)
+{
+	(void) settle(key, source, NULL, to);
+}
+
+/* policy.settle_attached(job_table text, job_key text, source text, note text, refused text) */
+Datum
+policy_settle_attached(PG_FUNCTION_ARGS)
+{
+	PolicyJobKey key;
+	char	   *state;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	key.table = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	key.key = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	state = settle(&key, text_to_cstring(PG_GETARG_TEXT_PP(2)),
+				   PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)),
+				   PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(state));
+}
