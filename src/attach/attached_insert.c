@@ -391,7 +391,7 @@ policy_attached_record(PG_FUNCTION_ARGS)
 static bool
 will_flush(Relation relation)
 {
-	const		TriggerDesc *triggers = relation->trigdesc;
+	const TriggerDesc *triggers = relation->trigdesc;
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{

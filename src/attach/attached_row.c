@@ -69,7 +69,7 @@ attached_key(AttachedTable *table)
 }
 
 bool
-attached_holds(AttachedTable *table, ExprState * condition)
+attached_holds(AttachedTable *table, ExprState *condition)
 {
 	bool		isnull;
 	Datum		value;
@@ -91,7 +91,7 @@ attached_has_ended(AttachedTable *table, HeapTuple row)
 }
 
 static void
-add_datum(pg_crc32c * crc, uint32 *total, Datum value, Form_pg_attribute attribute)
+add_datum(pg_crc32c *crc, uint32 *total, Datum value, Form_pg_attribute attribute)
 {
 	const char *data = (const char *) &value;
 	uint32		len = sizeof(Datum);
@@ -190,7 +190,7 @@ attached_form(AttachedTable *table, AttachedFormKind kind, HeapTuple row)
 }
 
 bool
-attached_differ(AttachedTable *table, HeapTuple a, HeapTuple b, const AttrNumber * columns,
+attached_differ(AttachedTable *table, HeapTuple a, HeapTuple b, const AttrNumber *columns,
 				int ncolumns)
 {
 	for (int i = 0; i < ncolumns; i++)

@@ -23,7 +23,7 @@ extern Jsonb *attached_job(AttachedTable *table);
 extern text *attached_key(AttachedTable *table);
 
 /* Whether the change that is shown is true of the expression; NULL expressions are not. */
-extern bool attached_holds(AttachedTable *table, ExprState * condition);
+extern bool attached_holds(AttachedTable *table, ExprState *condition);
 
 /* Whether a row has come to its end, as its client says. */
 extern bool attached_has_ended(AttachedTable *table, HeapTuple row);
@@ -40,7 +40,7 @@ extern HeapTuple attached_form(AttachedTable *table, AttachedFormKind kind, Heap
 
 /* Whether the two rows differ in one of the columns. */
 extern bool attached_differ(AttachedTable *table, HeapTuple a, HeapTuple b,
-							const AttrNumber * columns, int ncolumns);
+							const AttrNumber *columns, int ncolumns);
 
 /* Columns of a row by name, each as text or null. */
 extern Jsonb *attached_columns_object(AttachedTable *table, HeapTuple row,

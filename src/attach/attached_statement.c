@@ -41,7 +41,7 @@ attached_statement(FunctionCallInfo fcinfo)
 static int64
 attachment_of(const TriggerData *trigger)
 {
-	const		Trigger *made = trigger->tg_trigger;
+	const Trigger *made = trigger->tg_trigger;
 
 	if (made->tgnargs != 1)
 		ereport(ERROR,

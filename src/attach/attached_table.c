@@ -190,13 +190,13 @@ column_named(TupleDesc tupdesc, const char *name)
 }
 
 static ExprState *
-make_state(AttachedTable *table, Expr * expression)
+make_state(AttachedTable *table, Expr *expression)
 {
 	return ExecInitExprWithParams(expression, table->econtext->ecxt_param_list_info);
 }
 
 static void
-use_columns(AttachedTable *table, Bitmapset * columns)
+use_columns(AttachedTable *table, Bitmapset *columns)
 {
 	int			member = -1;
 

@@ -79,7 +79,7 @@ make_param(int name, int location)
 
 /* A name that is no column's. */
 static Node *
-resolve_name(ParseState * pstate, ColumnRef * reference, Node * column)
+resolve_name(ParseState *pstate, ColumnRef *reference, Node *column)
 {
 	if (column != NULL || list_length(reference->fields) != 1 ||
 		!IsA(linitial(reference->fields), String))
@@ -93,7 +93,7 @@ resolve_name(ParseState * pstate, ColumnRef * reference, Node * column)
 }
 
 static Node *
-resolve_number(ParseState * pstate, ParamRef * reference)
+resolve_number(ParseState *pstate, ParamRef *reference)
 {
 	if (reference->number < 1 || reference->number > ATTACH_NNAMES)
 		return NULL;
@@ -101,7 +101,7 @@ resolve_number(ParseState * pstate, ParamRef * reference)
 }
 
 static void
-add_row(ParseState * pstate, Relation relation, const char *name, bool plain)
+add_row(ParseState *pstate, Relation relation, const char *name, bool plain)
 {
 	ParseNamespaceItem *item =
 	addRangeTableEntryForRelation(pstate, relation, AccessShareLock,
@@ -111,7 +111,7 @@ add_row(ParseState * pstate, Relation relation, const char *name, bool plain)
 }
 
 static void
-check_columns(Relation relation, Node * expression, int varno)
+check_columns(Relation relation, Node *expression, int varno)
 {
 	Bitmapset  *columns = NULL;
 	int			member = -1;
@@ -135,7 +135,7 @@ check_columns(Relation relation, Node * expression, int varno)
 }
 
 static Node *
-coerce(ParseState * pstate, Node * expression, Oid type, int32 typmod)
+coerce(ParseState *pstate, Node *expression, Oid type, int32 typmod)
 {
 	Node	   *coerced = coerce_to_target_type(pstate, expression, exprType(expression), type,
 												typmod, COERCION_ASSIGNMENT,
@@ -189,7 +189,7 @@ attach_expression_parse(Relation relation, const char *source, AttachRows rows, 
 }
 
 Bitmapset *
-attach_expression_columns(Expr * expression)
+attach_expression_columns(Expr *expression)
 {
 	Bitmapset  *found = NULL;
 	Bitmapset  *columns = NULL;

@@ -37,10 +37,10 @@ typedef enum AttachRows
  * and invalid_column_reference for generated and system columns, which are not known
  * where a row is decided.  relation is open and locked.
  */
-extern Expr * attach_expression_parse(Relation relation, const char *source, AttachRows rows,
-									  Oid type, int32 typmod);
+extern Expr *attach_expression_parse(Relation relation, const char *source, AttachRows rows,
+									 Oid type, int32 typmod);
 
 /* The columns of one row that an expression reads: attribute numbers, 0 for all. */
-extern Bitmapset * attach_expression_columns(Expr * expression);
+extern Bitmapset *attach_expression_columns(Expr *expression);
 
 #endif							/* POLICY_ATTACH_EXPRESSION_H */

@@ -266,7 +266,7 @@ changes_are_signalled(Relation relation)
 
 	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
 	{
-		const		Trigger *trigger = &relation->trigdesc->triggers[i];
+		const Trigger *trigger = &relation->trigdesc->triggers[i];
 
 		for (int j = 0; j < (int) lengthof(needed); j++)
 		{

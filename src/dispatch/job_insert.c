@@ -25,7 +25,7 @@
 static bool
 needs_query(Relation relation)
 {
-	const		TriggerDesc *triggers = relation->trigdesc;
+	const TriggerDesc *triggers = relation->trigdesc;
 
 	return RelationGetDescr(relation)->natts != JOB_NCOLUMNS ||
 		relation->rd_rel->relkind != RELKIND_RELATION ||

@@ -115,7 +115,7 @@ policy_newest_known(Snapshot snapshot, PolicyLook *look)
 }
 
 static bool
-fires_always(const TriggerDesc * triggers, const char *name)
+fires_always(const TriggerDesc *triggers, const char *name)
 {
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{

@@ -68,12 +68,13 @@ $$;
 -- Without a duty: the pure functions of a document, and nothing else
 --
 SELECT is((SELECT array_agg(p.oid::regprocedure::text ORDER BY 1) FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
-	WHERE has_function_privilege('policy_test_plain', p.oid, 'EXECUTE') AND p.proname !~ '^policy_document_'),
-	'{"policy_evaluate(policy_document,jsonb,timestamp with time zone)",policy_validate(text),policy_test_document(policy_document)}', 'PUBLIC may evaluate, test and validate a document of its own');
+	WHERE has_function_privilege('policy_test_plain', p.oid, 'EXECUTE') AND p.proname !~ '^policy_document_' AND p.prorettype <> 'trigger'::regtype),
+	'{"policy_evaluate(policy_document,jsonb,timestamp with time zone)",policy_validate(text),policy_test_document(policy_document),"policy_lookup(regclass,name,text,name)"}', 'PUBLIC may evaluate, test and validate a document of its own');
 SELECT is(tables_of('policy_test_plain'), '{}', 'PUBLIC has no right on any table, view, sequence, column or partition');
 SELECT is(has_schema_privilege('policy_test_plain', 'policy', p), false, 'PUBLIC has no ' || p || ' of the schema policy') FROM unnest('{USAGE,CREATE}'::text[]) p;
 SELECT is((SELECT count(*) FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
-	WHERE p.pronamespace = 'policy'::regnamespace AND has_function_privilege('policy_test_plain', p.oid, 'EXECUTE')), 0::bigint, 'PUBLIC may execute nothing in it');
+	WHERE p.pronamespace = 'policy'::regnamespace AND has_function_privilege('policy_test_plain', p.oid, 'EXECUTE') AND p.prorettype <> 'trigger'::regtype), 0::bigint,
+	'PUBLIC may execute nothing in it, but make a partition''s triggers');
 
 --
 -- What each duty opens
