@@ -106,7 +106,7 @@ COMMENT ON COLUMN policy.simulation_flips.topic IS 'Its topic, normalised.';
 COMMENT ON COLUMN policy.simulation_flips.job IS 'A query''s job; NULL where the recorded decision has it.';
 COMMENT ON COLUMN policy.simulation_flips.evaluated_at IS 'The moment at which the change is worst: the job''s own time, the present, or one beside a validity boundary.';
 COMMENT ON COLUMN policy.simulation_flips.kind IS 'loosened or tightened.';
-COMMENT ON COLUMN policy.simulation_flips.why IS 'In what: decision, constraints, approval, exception, mask.';
+COMMENT ON COLUMN policy.simulation_flips.why IS 'In what: decision, constraints, approval, exception, mask, rule (one that restricted only watches now, or a wait behind an approval is shorter).';
 COMMENT ON COLUMN policy.simulation_flips.from_decision IS 'What the base decides.';
 COMMENT ON COLUMN policy.simulation_flips.to_decision IS 'What the candidate decides.';
 COMMENT ON COLUMN policy.simulation_flips.from_rule IS 'The base''s winning rule; NULL for the default.';

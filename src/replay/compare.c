@@ -14,10 +14,17 @@
 #include "replay/compare.h"
 
 const char *const policy_change_names[CHANGE_KINDS] = {
-	"decision", "constraints", "approval", "exception", "mask"
+	"decision", "constraints", "approval", "exception", "mask", "rule"
 };
 
-static bool is_as_tight(const PolicyConstraint *a, const PolicyConstraint *b);
+/* Where a key is: those of the outermost object may mean something to the engine. */
+typedef enum KeyPlace
+{
+	KEY_OUTERMOST,
+	KEY_INSIDE
+}			KeyPlace;
+
+static bool is_as_tight(const PolicyConstraint *a, const PolicyConstraint *b, KeyPlace place);
 
 static const PolicyConstraintPair *
 find_pair(const PolicyConstraint *object, const PolicyConstraintPair *pair)
@@ -77,30 +84,69 @@ value_is_as_tight(PolicyConstraintKey key, const PolicyConstraint *a, const Poli
 				return false;
 			return key.sense == POLICY_KEY_DENIES ? is_subset(b, a) : is_subset(a, b);
 		case CONSTRAINT_OBJECT:
-			return is_as_tight(a, b);
+			return is_as_tight(a, b, KEY_INSIDE);
 		default:
 			return false;
 	}
 }
 
-/* Whether a key that only one side has grants something: allow_x: true. */
+/* The one number of which none at all is the tightest: nothing is tried again then. */
 static bool
-is_grant(const PolicyConstraintPair *pair)
+is_retries(const PolicyConstraintPair *pair, KeyPlace place)
 {
-	return pair->key.sense == POLICY_KEY_ALLOWS &&
-		pair->value->kind == CONSTRAINT_BOOLEAN && pair->value->u.boolean;
+	return place == KEY_OUTERMOST && pair->value->kind == CONSTRAINT_NUMBER &&
+		pair->len == 11 && memcmp(pair->name, "max_retries", 11) == 0;
 }
 
-/* Whether all that b bounds is bounded by a at least as tightly. */
+/* Whether a key grants what is not granted without it. */
 static bool
-is_as_tight(const PolicyConstraint *a, const PolicyConstraint *b)
+is_grant(const PolicyConstraintPair *pair, KeyPlace place)
+{
+	return is_retries(pair, place) ||
+		(pair->key.sense == POLICY_KEY_ALLOWS && pair->value->kind == CONSTRAINT_BOOLEAN &&
+		 pair->value->u.boolean);
+}
+
+/*
+ * Whether a key that was not there can only bound: a limit, a list of what is allowed
+ * or denied, a switch that is set the tighter way.  What any other value stands
+ * for, against nothing, nobody knows.
+ */
+static bool
+only_bounds(const PolicyConstraintPair *pair, KeyPlace place)
+{
+	const PolicyConstraint *value = pair->value;
+
+	switch (value->kind)
+	{
+		case CONSTRAINT_BOOLEAN:
+			return value->u.boolean == (pair->key.sense != POLICY_KEY_ALLOWS);
+		case CONSTRAINT_NUMBER:
+			return pair->key.bound != POLICY_BOUND_NONE && !is_retries(pair, place);
+		case CONSTRAINT_ARRAY:
+			return pair->key.sense != POLICY_KEY_OTHER;
+		case CONSTRAINT_OBJECT:
+			for (int i = 0; i < value->u.object.count; i++)
+			{
+				if (!only_bounds(&value->u.object.pairs[i], KEY_INSIDE))
+					return false;
+			}
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Whether all that b bounds is bounded by a at least as tightly, and nothing is granted. */
+static bool
+is_as_tight(const PolicyConstraint *a, const PolicyConstraint *b, KeyPlace place)
 {
 	for (int i = 0; i < b->u.object.count; i++)
 	{
 		const PolicyConstraintPair *pair = &b->u.object.pairs[i];
 		const PolicyConstraintPair *other = find_pair(a, pair);
 
-		if (other == NULL ? !is_grant(pair) :
+		if (other == NULL ? !is_grant(pair, place) :
 			!value_is_as_tight(pair->key, other->value, pair->value))
 			return false;
 	}
@@ -108,7 +154,7 @@ is_as_tight(const PolicyConstraint *a, const PolicyConstraint *b)
 	{
 		const PolicyConstraintPair *pair = &a->u.object.pairs[i];
 
-		if (is_grant(pair) && find_pair(b, pair) == NULL)
+		if (find_pair(b, pair) == NULL && !only_bounds(pair, place))
 			return false;
 	}
 	return true;
@@ -128,7 +174,8 @@ bounds_are_as_tight(const PolicyVerdict *a, const PolicyVerdict *b)
 		a->retry_after_sec < b->retry_after_sec)
 		return false;
 	return same_jsonb(a->constraints, b->constraints) ||
-		is_as_tight(constraint_from_jsonb(a->constraints), constraint_from_jsonb(b->constraints));
+		is_as_tight(constraint_from_jsonb(a->constraints), constraint_from_jsonb(b->constraints),
+					KEY_OUTERMOST);
 }
 
 static bool
@@ -213,11 +260,11 @@ approvals_are_as_strict(List *a, List *b)
 }
 
 static bool
-is_matched(const PolicyVerdict *verdict, const char *id)
+is_listed(const CompiledRule **rules, int count, const char *id)
 {
-	for (int i = 0; i < verdict->nmatched; i++)
+	for (int i = 0; i < count; i++)
 	{
-		if (strcmp(verdict->matched[i]->id, id) == 0)
+		if (strcmp(rules[i]->id, id) == 0)
 			return true;
 	}
 	return false;
@@ -234,24 +281,45 @@ rule_by_id(const CompiledPolicy *policy, const char *id)
 	return NULL;
 }
 
-/* Whether an exception lets the job past a restricting rule that applied to it. */
-static bool
-is_newly_excepted(const ComparedVerdict *from, const ComparedVerdict *to, Job *job, TimestampTz at)
+/*
+ * Restricting rules that applied and do not any more, whatever the verdict: an
+ * exception lets the job past one, or one only watches.
+ */
+static int
+let_go_by(const ComparedVerdict *from, const ComparedVerdict *to, Job *job, TimestampTz at)
 {
+	const PolicyVerdict *is = to->verdict;
 	PolicyBudget no_limit = {0};
+	int			why = 0;
 
 	for (int i = 0; i < from->verdict->nmatched; i++)
 	{
 		const CompiledRule *rule = from->verdict->matched[i];
 
-		if (rule->decision < POLICY_THROTTLE || is_matched(to->verdict, rule->id))
+		if (rule->decision < POLICY_THROTTLE || is_listed(is->matched, is->nmatched, rule->id))
 			continue;
+		if (is_listed(is->monitored, is->nmonitored, rule->id))
+			why |= CHANGE_RULE;
 		rule = rule_by_id(to->policy, rule->id);
 		if (rule != NULL && rule->nexceptions > 0 &&
 			policy_rule_is_excepted(rule, job, at, &no_limit))
-			return true;
+			why |= CHANGE_EXCEPTION;
 	}
-	return false;
+	return why;
+}
+
+/* The wait that is left for a job once it is approved; 0: none. */
+static int
+wait_behind_approval(const PolicyVerdict *verdict)
+{
+	int			wait = 0;
+
+	for (int i = 0; i < verdict->nmatched; i++)
+	{
+		if (verdict->matched[i]->decision == POLICY_THROTTLE)
+			wait = Max(wait, verdict->matched[i]->wait);
+	}
+	return wait;
 }
 
 /* Whether evidence would show what the base hides of the job. */
@@ -282,8 +350,10 @@ looser_in(const ComparedVerdict *from, const ComparedVerdict *to, Job *job, Time
 	if (is->decision == POLICY_REQUIRE_APPROVAL &&
 		!approvals_are_as_strict(approvals_asked(to), approvals_asked(from)))
 		why |= CHANGE_APPROVAL;
-	if (is_newly_excepted(from, to, job, at))
-		why |= CHANGE_EXCEPTION;
+	if (was->decision == POLICY_REQUIRE_APPROVAL && is->decision == POLICY_REQUIRE_APPROVAL &&
+		wait_behind_approval(is) < wait_behind_approval(was))
+		why |= CHANGE_RULE;
+	why |= let_go_by(from, to, job, at);
 	if (shows_more(from, to, job))
 		why |= CHANGE_MASK;
 	return why;
@@ -304,6 +374,9 @@ tighter_in(const ComparedVerdict *from, const ComparedVerdict *to)
 	if (was->decision == POLICY_REQUIRE_APPROVAL && is->decision == POLICY_REQUIRE_APPROVAL &&
 		!approvals_are_as_strict(approvals_asked(from), approvals_asked(to)))
 		why |= CHANGE_APPROVAL;
+	if (was->decision == POLICY_REQUIRE_APPROVAL && is->decision == POLICY_REQUIRE_APPROVAL &&
+		wait_behind_approval(is) > wait_behind_approval(was))
+		why |= CHANGE_RULE;
 	return why;
 }
 

@@ -20,7 +20,8 @@ typedef enum PolicyChange
 #define CHANGE_APPROVAL 0x04
 #define CHANGE_EXCEPTION 0x08
 #define CHANGE_MASK 0x10
-#define CHANGE_KINDS 5
+#define CHANGE_RULE 0x20
+#define CHANGE_KINDS 6
 
 extern const char *const policy_change_names[CHANGE_KINDS];
 

@@ -4,7 +4,8 @@
  *
  * A job is evaluated at its own time, at the present, and on both sides of each
  * validity boundary of those rules of either policy that it can match; the worst
- * moment counts.  Where nothing has a validity its own time is enough.
+ * moment counts.  Between two neighbouring boundaries nothing changes, so no moment is
+ * left out.  Where nothing has a validity its own time is enough.
  *
  * Velocities are replayed too, where the jobs come in the order of their times: each
  * job is one attempt, under counters that both policies begin with empty, a window
@@ -15,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
 #include "utils/timestamp.h"
 
 #include "engine/edit.h"
@@ -100,19 +102,12 @@ begin_rules(ReplayRules *rules, const CompiledPolicy *base, const CompiledPolicy
 	}
 	qsort(known, nbase, sizeof(IdNumber), compare_ids);
 	rules->candidate = number_rules(rules, candidate, known, nbase);
-	rules->gained = palloc0(sizeof(int64) * most);
-	rules->lost = palloc0(sizeof(int64) * most);
 	rules->seen = palloc0(sizeof(uint64) * most);
 }
 
 static void
 add_moment(Moments *moments, TimestampTz at)
 {
-	for (int i = 0; i < moments->count; i++)
-	{
-		if (moments->items[i] == at)
-			return;
-	}
 	if (moments->count == moments->capacity)
 	{
 		moments->capacity = Max(16, moments->capacity * 2);
@@ -121,6 +116,30 @@ add_moment(Moments *moments, TimestampTz at)
 			repalloc(moments->items, sizeof(TimestampTz) * moments->capacity);
 	}
 	moments->items[moments->count++] = at;
+}
+
+static int
+compare_moments(const void *a, const void *b)
+{
+	TimestampTz left = *(const TimestampTz *) a;
+	TimestampTz right = *(const TimestampTz *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Leaves each once, in order, but for the first, which stays where it is. */
+static void
+sort_moments(Moments *moments)
+{
+	int			kept = 1;
+
+	qsort(moments->items + 1, moments->count - 1, sizeof(TimestampTz), compare_moments);
+	for (int i = 1; i < moments->count; i++)
+	{
+		if (moments->items[i] != moments->items[0] && moments->items[i] != moments->items[kept - 1])
+			moments->items[kept++] = moments->items[i];
+	}
+	moments->count = kept;
 }
 
 static void
@@ -166,6 +185,7 @@ moments_of(const Replay *replay, const ReplayedJob *replayed, const Job *job)
 	add_moment(&moments, replay->present);
 	add_boundaries(&moments, replay->base, job);
 	add_boundaries(&moments, replay->candidate, job);
+	sort_moments(&moments);
 	return moments;
 }
 
@@ -211,31 +231,47 @@ hides(Jsonb *source, const PolicyPathList *places)
 	return VARSIZE(policy_without(source, places)) != VARSIZE(source);
 }
 
+/* Whether a job's field is at the place, or above or below it. */
 static bool
-is_below_payload(const PolicyPath *path)
+is_of_field(const PolicyPath *path)
 {
-	return path->nsteps > 0 && path->steps[0].kind == POLICY_STEP_KEY &&
-		path->steps[0].keylen == 7 && memcmp(path->steps[0].key, "payload", 7) == 0;
+	static const char *const fields[] = {
+		"topic", "tenant_id", "tenant", "risk_tags", "requires", "labels", "capability", "pack_id",
+		"actor", "actor_id", "actor_type", "actor_roles", "mcp", "secrets_present"
+	};
+
+	if (path->nsteps == 0)
+		return true;
+	for (int i = 0; i < (int) lengthof(fields); i++)
+	{
+		if (path->steps[0].kind == POLICY_STEP_KEY &&
+			path->steps[0].keylen == (int) strlen(fields[i]) &&
+			memcmp(path->steps[0].key, fields[i], path->steps[0].keylen) == 0)
+			return true;
+	}
+	return false;
 }
 
-/* Whether something that a rule could read was masked when the job was recorded. */
-static bool
-is_masked(const Replay *replay, const ReplayedJob *replayed, const Job *job)
+/*
+ * What was masked when the job was recorded: *fields, something that conditions on
+ * fields read; *others, something that a `when` alone could read.
+ */
+static void
+find_masked(const ReplayedJob *replayed, bool *fields, bool *others)
 {
-	bool		hidden = replayed->payload_hidden;
-
+	*fields = false;
+	*others = replayed->payload_hidden;
 	for (int i = 0; replayed->recorded != NULL && i < replayed->recorded->masks.count; i++)
 	{
 		PolicyPathList mask = {&replayed->recorded->masks.items[i], 1};
 
 		if (!hides(replayed->source, &mask))
 			continue;
-		if (!is_below_payload(mask.items))
-			return true;
-		hidden = true;
+		if (is_of_field(mask.items))
+			*fields = true;
+		else
+			*others = true;
 	}
-	return hidden && (can_match(replay->base, job, reads_more_than_fields) ||
-					  can_match(replay->candidate, job, reads_more_than_fields));
 }
 
 /* Whether, and why, the job cannot be replayed. */
@@ -243,9 +279,17 @@ static bool
 meets_obstacle(const Replay *replay, const ReplayedJob *replayed, const Job *job,
 			   ReplayObstacle *obstacle)
 {
-	if (job->invalid != NULL)
+	bool		fields = false;
+	bool		others = false;
+
+	if (replayed->source != NULL)
+		find_masked(replayed, &fields, &others);
+	if (fields)
+		*obstacle = REPLAY_MASKED_FACT;
+	else if (job->invalid != NULL)
 		*obstacle = REPLAY_INVALID_JOB;
-	else if (is_masked(replay, replayed, job))
+	else if (others && (can_match(replay->base, job, reads_more_than_fields) ||
+						can_match(replay->candidate, job, reads_more_than_fields)))
 		*obstacle = REPLAY_MASKED_FACT;
 	else if (!replay->in_order &&
 			 (can_match(replay->base, job, has_velocity) ||
@@ -364,30 +408,53 @@ charge(Replay *replay, Job *job, TimestampTz at)
 	set_rates(replay, at, false);
 }
 
+/* How bad a change is: looser before tighter, then by how far the decision goes. */
+static int
+badness(PolicyChange change, int why, const PolicyVerdict *from, const PolicyVerdict *to)
+{
+	int			steps = abs((int) from->decision - (int) to->decision);
+
+	return ((int) change * POLICY_NDECISIONS + steps) * (CHANGE_KINDS + 1) +
+		pg_popcount32((uint32) why);
+}
+
 /* The worst of the moments; the first one where nothing changes. */
 static void
-find_worst(Replay *replay, const Moments *moments, ReplayFlip *flip)
+find_worst(Replay *replay, const Moments *moments, ReplayOutcome * outcome, ReplayFlip *flip)
 {
-	for (int i = 0; i < moments->count && flip->change != POLICY_LOOSENED; i++)
+	int			worst = -1;
+
+	for (int i = 0; i < moments->count; i++)
 	{
+		TimestampTz at = moments->items[i];
 		PolicyVerdict from;
 		PolicyVerdict to;
 		ComparedVerdict base = {replay->base, &from};
 		ComparedVerdict candidate = {replay->candidate, &to};
 		PolicyChange change;
 		int			why;
+		int			bad;
 
-		decide(replay->base, replay, &flip->job, moments->items[i], &from);
-		decide(replay->candidate, replay, &flip->job, moments->items[i], &to);
-		change = policy_compare(&base, &candidate, &flip->job, moments->items[i], &why);
-		if (i > 0 && change <= flip->change)
+		decide(replay->base, replay, &flip->job, at, &from);
+		decide(replay->candidate, replay, &flip->job, at, &to);
+		change = policy_compare(&base, &candidate, &flip->job, at, &why);
+		if (i == 0)
+			outcome->then = to.decision;
+		if (at >= moments->items[0] && to.decision == POLICY_REQUIRE_APPROVAL &&
+			from.decision != POLICY_REQUIRE_APPROVAL)
+			outcome->newly_approval = true;
+		bad = badness(change, why, &from, &to);
+		if (bad <= worst)
 			continue;
-		flip->change = change;
+		worst = bad;
+		outcome->change = change;
 		flip->why = why;
-		flip->at = moments->items[i];
+		flip->at = at;
 		flip->from = from;
 		flip->to = to;
 	}
+	outcome->from = flip->from.decision;
+	outcome->to = flip->to.decision;
 }
 
 static bool
@@ -403,85 +470,84 @@ same_rules(const PolicyVerdict *a, const PolicyVerdict *b)
 	return true;
 }
 
-/* Adds one to the counts of those that `with` lists and `without` does not. */
-static void
-count_others(ReplayRules *rules, const PolicyVerdict *with, const int *with_numbers,
-			 const PolicyVerdict *without, const int *without_numbers, int64 *counts)
+/* The numbers of those rules that `with` lists and `without` does not. */
+static RuleNumbers
+find_others(ReplayRules *rules, const PolicyVerdict *with, const int *with_numbers,
+			const PolicyVerdict *without, const int *without_numbers)
 {
-	static uint64 round = 0;
+	RuleNumbers others = {palloc(sizeof(int32) * (with->nmatched + 1)), 0};
 
-	round++;
+	rules->round++;
 	for (int i = 0; i < without->nmatched; i++)
-		rules->seen[without_numbers[without->matched[i]->position]] = round;
+		rules->seen[without_numbers[without->matched[i]->position]] = rules->round;
 	for (int i = 0; i < with->nmatched; i++)
 	{
 		int			number = with_numbers[with->matched[i]->position];
 
-		counts[number] += rules->seen[number] != round;
+		if (rules->seen[number] != rules->round)
+			others.items[others.count++] = number;
 	}
-	counts[0] += with->default_counts && !without->default_counts;
+	if (with->default_counts && !without->default_counts)
+		others.items[others.count++] = 0;
+	return others;
 }
 
 static void
-count_rules(ReplayRules *rules, const PolicyVerdict *from, const PolicyVerdict *to)
+set_rules(ReplayRules *rules, const ReplayFlip *flip, ReplayOutcome * outcome)
 {
-	if (same_rules(from, to))
+	if (same_rules(&flip->from, &flip->to))
 		return;
-	count_others(rules, from, rules->base, to, rules->candidate, rules->lost);
-	count_others(rules, to, rules->candidate, from, rules->base, rules->gained);
+	outcome->lost = find_others(rules, &flip->from, rules->base, &flip->to, rules->candidate);
+	outcome->gained = find_others(rules, &flip->to, rules->candidate, &flip->from, rules->base);
 }
 
-static void
-count_flip(Replay *replay, const ReplayFlip *flip)
-{
-	replay->matrix[flip->from.decision][flip->to.decision]++;
-	replay->loosened += flip->change == POLICY_LOOSENED;
-	replay->tightened += flip->change == POLICY_TIGHTENED;
-	replay->newly_approval += flip->to.decision == POLICY_REQUIRE_APPROVAL &&
-		flip->from.decision != POLICY_REQUIRE_APPROVAL;
-	count_rules(&replay->rules, &flip->from, &flip->to);
-}
-
-/* What was recorded then, against what the candidate says of that time. */
-static void
-count_then(Replay *replay, const ReplayedJob *replayed, ReplayFlip *flip)
-{
-	PolicyVerdict verdict = flip->to;
-
-	if (!replayed->has_decision)
-		return;
-	if (flip->at != replayed->time)
-		decide(replay->candidate, replay, &flip->job, replayed->time, &verdict);
-	replay->matrix_then[replayed->decision][verdict.decision]++;
-}
-
-bool
-replay_job(Replay *replay, const ReplayedJob *replayed, ReplayFlip *flip)
+void
+replay_job(Replay *replay, const ReplayedJob *replayed, ReplayOutcome * outcome, ReplayFlip *flip)
 {
 	Moments		moments;
-	ReplayObstacle obstacle;
 
+	memset(outcome, 0, sizeof(ReplayOutcome));
 	memset(flip, 0, sizeof(ReplayFlip));
-	replay->jobs++;
-	if (replayed->has_time)
-	{
-		replay->first = Min(replay->first, replayed->time);
-		replay->last = Max(replay->last, replayed->time);
-	}
+	outcome->has_time = replayed->has_time;
+	outcome->time = replayed->time;
+	outcome->has_decision = replayed->has_decision;
+	outcome->recorded = replayed->decision;
 	policy_job_read(replayed->source, &flip->job);
-	if (meets_obstacle(replay, replayed, &flip->job, &obstacle))
-	{
-		replay->obstacles[obstacle]++;
-		return false;
-	}
-	replay->replayed++;
+	if (meets_obstacle(replay, replayed, &flip->job, &outcome->obstacle))
+		return;
+	outcome->replayed = true;
 	moments = moments_of(replay, replayed, &flip->job);
 	set_rates(replay, replayed->time, false);
-	find_worst(replay, &moments, flip);
-	count_flip(replay, flip);
-	count_then(replay, replayed, flip);
+	find_worst(replay, &moments, outcome, flip);
+	set_rules(&replay->rules, flip, outcome);
 	charge(replay, &flip->job, replayed->time);
-	return flip->change != POLICY_UNCHANGED;
+}
+
+void
+replay_count(ReplayCounts * counts, const ReplayOutcome * outcome)
+{
+	counts->jobs++;
+	if (outcome->has_time)
+	{
+		counts->first = Min(counts->first, outcome->time);
+		counts->last = Max(counts->last, outcome->time);
+	}
+	if (!outcome->replayed)
+	{
+		counts->obstacles[outcome->obstacle]++;
+		return;
+	}
+	counts->replayed++;
+	counts->matrix[outcome->from][outcome->to]++;
+	if (outcome->has_decision)
+		counts->matrix_then[outcome->recorded][outcome->then]++;
+	counts->loosened += outcome->change == POLICY_LOOSENED;
+	counts->tightened += outcome->change == POLICY_TIGHTENED;
+	counts->newly_approval += outcome->newly_approval;
+	for (int i = 0; i < outcome->gained.count; i++)
+		counts->gained[outcome->gained.items[i]]++;
+	for (int i = 0; i < outcome->lost.count; i++)
+		counts->lost[outcome->lost.items[i]]++;
 }
 
 void
@@ -522,10 +588,18 @@ replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *candidate,
 	replay->candidate = candidate;
 	replay->present = present;
 	replay->has_times = policy_has_times(base) || policy_has_times(candidate);
-	replay->first = DT_NOEND;
-	replay->last = DT_NOBEGIN;
 	begin_rules(&replay->rules, base, candidate);
 	begin_rates(&replay->base_rates);
 	begin_rates(&replay->candidate_rates);
 	policy_verdict_without_rule(POLICY_DENY, "no active policy", &replay->denial);
+}
+
+void
+replay_begin_counts(const Replay *replay, ReplayCounts * counts)
+{
+	memset(counts, 0, sizeof(ReplayCounts));
+	counts->first = DT_NOEND;
+	counts->last = DT_NOBEGIN;
+	counts->gained = palloc0(sizeof(int64) * replay->rules.count);
+	counts->lost = palloc0(sizeof(int64) * replay->rules.count);
 }

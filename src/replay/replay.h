@@ -31,11 +31,10 @@ typedef struct ReplayRules
 {
 	int			count;
 	const char **ids;
-	int64	   *gained;			/* jobs that it newly applies to */
-	int64	   *lost;			/* and no longer */
 	int		   *base;			/* numbers, by a rule's position */
 	int		   *candidate;
-	uint64	   *seen;			/* the job that last had it */
+	uint64	   *seen;			/* the round that last had it */
+	uint64		round;
 } ReplayRules;
 
 /*
@@ -51,6 +50,7 @@ typedef struct ReplayRates
 	bool		charges;
 } ReplayRates;
 
+/* What is asked of each job; a worker of a parallel query has one of its own. */
 typedef struct Replay
 {
 	CompiledPolicy *base;		/* NULL: none, which denies */
@@ -63,7 +63,11 @@ typedef struct Replay
 								 * before any velocity's window */
 	ReplayRates base_rates;
 	ReplayRates candidate_rates;
+} Replay;
 
+/* What came of all jobs together. */
+typedef struct ReplayCounts
+{
 	int64		jobs;
 	int64		replayed;
 	int64		obstacles[REPLAY_OBSTACLES];
@@ -75,7 +79,10 @@ typedef struct Replay
 	TimestampTz last;			/* none has one */
 	DecisionMatrix matrix;
 	DecisionMatrix matrix_then;
-} Replay;
+	int64	   *gained;			/* by rule's number: jobs that it newly
+								 * applies to */
+	int64	   *lost;			/* and no longer */
+}			ReplayCounts;
 
 /* A job, and what is known of its past. */
 typedef struct ReplayedJob
@@ -90,10 +97,35 @@ typedef struct ReplayedJob
 	bool		payload_hidden; /* recorded while no policy could be read */
 } ReplayedJob;
 
-/* A job that is decided otherwise, at the moment at which that is worst. */
+/* Rules by their numbers. */
+typedef struct RuleNumbers
+{
+	int32	   *items;
+	int			count;
+}			RuleNumbers;
+
+/* What came of one job, as much as is counted. */
+typedef struct ReplayOutcome
+{
+	bool		has_time;
+	TimestampTz time;
+	bool		replayed;
+	ReplayObstacle obstacle;	/* where it was not; then nothing below is set */
+	PolicyChange change;
+	PolicyDecision from;		/* at the moment at which the change is worst */
+	PolicyDecision to;
+	bool		has_decision;
+	PolicyDecision recorded;
+	PolicyDecision then;		/* what the candidate says of the job's own
+								 * time */
+	bool		newly_approval; /* at any moment from its own time on */
+	RuleNumbers gained;
+	RuleNumbers lost;
+}			ReplayOutcome;
+
+/* The verdicts at that moment. */
 typedef struct ReplayFlip
 {
-	PolicyChange change;
 	int			why;
 	TimestampTz at;
 	Job			job;
@@ -108,11 +140,17 @@ extern int	replay_longest_window(const CompiledPolicy *base, const CompiledPolic
 extern void replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *candidate,
 						 TimestampTz present);
 
+/* Counts of nothing, in the current memory context. */
+extern void replay_begin_counts(const Replay *replay, ReplayCounts * counts);
+
 /*
- * Replays and counts one job; returns whether it flips, with *flip in the current
- * memory context, which is the caller's to reset.
+ * Replays one job.  What it sets is in the current memory context, which is the
+ * caller's to reset; *flip means something where outcome->change does.
  */
-extern bool replay_job(Replay *replay, const ReplayedJob *job, ReplayFlip *flip);
+extern void replay_job(Replay *replay, const ReplayedJob *job, ReplayOutcome * outcome,
+					   ReplayFlip *flip);
+
+extern void replay_count(ReplayCounts * counts, const ReplayOutcome * outcome);
 
 /* A job of before the window: it charges the counters, where they are kept, alone. */
 extern void replay_warm_up(Replay *replay, const ReplayedJob *job);

@@ -83,6 +83,7 @@ enum
 typedef struct ReplayRun
 {
 	Replay		replay;
+	ReplayCounts counts;
 	int64		simulation_id;
 	char	   *snapshot;		/* the candidate's name */
 	bool		recorded;		/* the query is of recorded jobs */
@@ -167,6 +168,7 @@ begin_run(const int64 *simulation_id, text *candidate, text *base, TimestampTz p
 		run->base = policy_snapshot_pin(base);
 	run->recorded = recorded;
 	replay_begin(&run->replay, run->base, run->candidate, present);
+	replay_begin_counts(&run->replay, &run->counts);
 	if (simulation_id != NULL)
 	{
 		run->simulation_id = *simulation_id;
@@ -308,7 +310,7 @@ set_job(const ReplayRun *run, Datum *values, bool *nulls, const ReplayedJob *rep
 
 static void
 write_flip(ReplayRun *run, HeapTuple tuple, TupleDesc tupdesc, const ReplayedJob *job,
-		   const ReplayFlip *flip)
+		   const ReplayFlip *flip, PolicyChange change)
 {
 	static const int copied[][2] = {
 		{FLIP_DECISION_ID, SOURCE_DECISION_ID}, {FLIP_DECIDED_AT, SOURCE_TIME},
@@ -318,7 +320,7 @@ write_flip(ReplayRun *run, HeapTuple tuple, TupleDesc tupdesc, const ReplayedJob
 	bool		nulls[FLIP_NCOLUMNS] = {false};
 
 	values[FLIP_SIMULATION_ID] = Int64GetDatum(run->simulation_id);
-	values[FLIP_FLIP] = Int64GetDatum(run->replay.loosened + run->replay.tightened);
+	values[FLIP_FLIP] = Int64GetDatum(run->counts.loosened + run->counts.tightened);
 	for (int i = 0; i < (int) lengthof(copied); i++)
 	{
 		bool		isnull;
@@ -328,11 +330,31 @@ write_flip(ReplayRun *run, HeapTuple tuple, TupleDesc tupdesc, const ReplayedJob
 	}
 	set_job(run, values, nulls, job, &flip->job);
 	values[FLIP_EVALUATED_AT] = TimestampTzGetDatum(flip->at);
-	values[FLIP_KIND] = CStringGetTextDatum(flip->change == POLICY_LOOSENED ? "loosened" : "tightened");
+	values[FLIP_KIND] = CStringGetTextDatum(change == POLICY_LOOSENED ? "loosened" : "tightened");
 	values[FLIP_WHY] = why_array(flip->why);
 	set_side(run, values, nulls, &flip->from, 0);
 	set_side(run, values, nulls, &flip->to, 1);
 	row_batch_add(run->flips, values, nulls);
+}
+
+/* Replays and counts a job, and keeps how it flips. */
+static void
+replay_row(ReplayRun *run, HeapTuple tuple, TupleDesc tupdesc)
+{
+	ReplayedJob job;
+	ReplayOutcome outcome;
+	ReplayFlip	flip;
+
+	read_source(run, tuple, tupdesc, &job);
+	if (run->replay.in_order && job.time < run->since)
+	{
+		replay_warm_up(&run->replay, &job);
+		return;
+	}
+	replay_job(&run->replay, &job, &outcome, &flip);
+	replay_count(&run->counts, &outcome);
+	if (outcome.change != POLICY_UNCHANGED && run->flips != NULL)
+		write_flip(run, tuple, tupdesc, &job, &flip, outcome.change);
 }
 
 static void
@@ -342,17 +364,10 @@ replay_rows(ReplayRun *run, const SPITupleTable *rows, uint64 count)
 
 	for (uint64 i = 0; i < count; i++)
 	{
-		ReplayedJob job;
-		ReplayFlip	flip;
-
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(run->row_context);
 		MemoryContextSwitchTo(run->row_context);
-		read_source(run, rows->vals[i], rows->tupdesc, &job);
-		if (run->replay.in_order && job.time < run->since)
-			replay_warm_up(&run->replay, &job);
-		else if (replay_job(&run->replay, &job, &flip) && run->flips != NULL)
-			write_flip(run, rows->vals[i], rows->tupdesc, &job, &flip);
+		replay_row(run, rows->vals[i], rows->tupdesc);
 		MemoryContextSwitchTo(caller);
 	}
 }
@@ -398,7 +413,7 @@ run_query(ReplayRun *run, const char *query, TimestampTz since, TimestampTz unti
 							  PortalGetPrimaryStmt(portal)->planTree->plan_rows);
 	for (;;)
 	{
-		policy_progress_set(run->replay.jobs);
+		policy_progress_set(run->counts.jobs);
 		SPI_cursor_fetch(portal, true, FETCH);
 		if (SPI_processed == 0)
 			break;
@@ -432,14 +447,14 @@ append_matrix(StringInfo json, const char *name, const DecisionMatrix matrix)
 }
 
 static void
-append_rules(StringInfo json, const ReplayRules *rules)
+append_rules(StringInfo json, const ReplayRules *rules, const ReplayCounts * counts)
 {
 	const char *comma = "";
 
 	appendStringInfoString(json, "\"rules\": [");
 	for (int i = 0; i < rules->count; i++)
 	{
-		if (rules->gained[i] == 0 && rules->lost[i] == 0)
+		if (counts->gained[i] == 0 && counts->lost[i] == 0)
 			continue;
 		appendStringInfo(json, "%s{\"rule\": ", comma);
 		if (rules->ids[i] == NULL)
@@ -447,24 +462,24 @@ append_rules(StringInfo json, const ReplayRules *rules)
 		else
 			escape_json(json, rules->ids[i]);
 		appendStringInfo(json, ", \"gained\": " INT64_FORMAT ", \"lost\": " INT64_FORMAT "}",
-						 rules->gained[i], rules->lost[i]);
+						 counts->gained[i], counts->lost[i]);
 		comma = ", ";
 	}
 	appendStringInfoString(json, "], ");
 }
 
 static void
-append_obstacles(StringInfo json, const Replay *replay)
+append_obstacles(StringInfo json, const ReplayCounts * counts)
 {
 	const char *comma = "";
 
 	appendStringInfoString(json, "\"unreplayable\": {");
 	for (int i = 0; i < REPLAY_OBSTACLES; i++)
 	{
-		if (replay->obstacles[i] == 0)
+		if (counts->obstacles[i] == 0)
 			continue;
 		appendStringInfo(json, "%s\"%s\": " INT64_FORMAT, comma, replay_obstacle_names[i],
-						 replay->obstacles[i]);
+						 counts->obstacles[i]);
 		comma = ", ";
 	}
 	appendStringInfoString(json, "}, ");
@@ -472,29 +487,30 @@ append_obstacles(StringInfo json, const Replay *replay)
 
 /* Days from the first job's own time to the last one's, one at least; 0: no times. */
 static double
-days_of(const Replay *replay)
+days_of(const ReplayCounts * counts)
 {
-	if (replay->first > replay->last)
+	if (counts->first > counts->last)
 		return 0;
-	return Max((double) (replay->last - replay->first) / USECS_PER_DAY, 1);
+	return Max((double) (counts->last - counts->first) / USECS_PER_DAY, 1);
 }
 
 static Datum
-counts_of(const Replay *replay)
+counts_of(const ReplayRun *run)
 {
+	const		ReplayCounts *counts = &run->counts;
 	StringInfoData json;
 
 	initStringInfo(&json);
 	appendStringInfoChar(&json, '{');
-	append_matrix(&json, "matrix", replay->matrix);
-	append_matrix(&json, "matrix_then", replay->matrix_then);
-	append_rules(&json, &replay->rules);
-	append_obstacles(&json, replay);
+	append_matrix(&json, "matrix", counts->matrix);
+	append_matrix(&json, "matrix_then", counts->matrix_then);
+	append_rules(&json, &run->replay.rules, counts);
+	append_obstacles(&json, counts);
 	appendStringInfo(&json, "\"jobs\": " INT64_FORMAT ", \"replayed\": " INT64_FORMAT
 					 ", \"loosened\": " INT64_FORMAT ", \"tightened\": " INT64_FORMAT
 					 ", \"newly_approval\": " INT64_FORMAT ", \"days\": %.6f}",
-					 replay->jobs, replay->replayed, replay->loosened, replay->tightened,
-					 replay->newly_approval, days_of(replay));
+					 counts->jobs, counts->replayed, counts->loosened, counts->tightened,
+					 counts->newly_approval, days_of(counts));
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 }
 
@@ -506,7 +522,7 @@ replay(ReplayRun *run, const char *query, TimestampTz since, TimestampTz until)
 		elog(ERROR, "SPI_connect failed");
 	run_query(run, query, since, until);
 	SPI_finish();
-	return counts_of(&run->replay);
+	return counts_of(run);
 }
 
 /*
