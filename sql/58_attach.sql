@@ -437,6 +437,13 @@ CREATE FUNCTION policy.attached_table_problems(job_table regclass) RETURNS SETOF
 	FROM unnest(ARRAY['TRIGGER', 'SELECT', 'UPDATE']) r
 	WHERE NOT has_table_privilege(policy.outer_role(), job_table, r)
 		AND NOT (r <> 'TRIGGER' AND has_any_column_privilege(policy.outer_role(), job_table, r))
+	UNION ALL
+	SELECT format('row security of %s has no policy for you to %s its rows', job_table, c.words)
+	FROM (VALUES ('r'::"char", 'see'), ('w', 'change')) c(command, words)
+	WHERE row_security_active(job_table) AND NOT EXISTS (SELECT FROM pg_policy p
+		WHERE p.polrelid = job_table AND p.polpermissive AND p.polcmd IN ('*', c.command)
+			AND EXISTS (SELECT FROM unnest(p.polroles) r
+				WHERE r = 0 OR pg_has_role(policy.outer_role(), r, 'USAGE')))
 $$;
 COMMENT ON FUNCTION policy.attached_table_problems(regclass) IS
 	'Why who calls cannot attach a table.';

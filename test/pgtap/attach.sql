@@ -1,5 +1,5 @@
 \ir attach.psql
-SELECT plan(65);
+SELECT plan(67);
 SELECT is(release('v1', first_rules()), 'v1', 'a policy is in force');
 
 --
@@ -162,6 +162,17 @@ GRANT TRIGGER, SELECT, UPDATE ON shop.granted TO policy_test_operator;
 SET LOCAL SESSION AUTHORIZATION policy_test_operator;
 SELECT is((policy_attach('shop.granted')).attached_by::text, 'policy_test_operator', 'with the rights on the table it does');
 SELECT is((policy_detach('shop.granted')).job_table, 'shop.granted', 'and who attached it detaches it');
+RESET SESSION AUTHORIZATION;
+ALTER TABLE shop.granted ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON shop.granted TO policy_test_writer USING (true);
+CREATE POLICY reads ON shop.granted FOR SELECT USING (true);
+CREATE POLICY less ON shop.granted AS RESTRICTIVE USING (true);
+SET LOCAL SESSION AUTHORIZATION policy_test_operator;
+SELECT is(refusal($$SELECT policy_attach('shop.granted')$$), E'PE012\nrow security of shop.granted has no policy for you to change its rows', 'not where row security hides the rows');
+RESET SESSION AUTHORIZATION;
+CREATE POLICY attaches ON shop.granted TO policy_test_operator USING (true);
+SET LOCAL SESSION AUTHORIZATION policy_test_operator;
+SELECT is((policy_attach('shop.granted')).job_table, 'shop.granted', 'unless it has a policy for who attaches it');
 RESET SESSION AUTHORIZATION;
 
 --
