@@ -3,11 +3,11 @@
 // The server is the one that PGHOST and PGUSER (a superuser) name.
 import pg from 'pg'
 
-// timestamptz as milliseconds, bigint as text: what is compared is plain.
 const { Pool, Client } = pg
 
 export const application = 'clients_application'
 export const operator = 'clients_operator'
+export const member = 'clients_member'
 export const approver = 'clients_approver'
 
 async function asSuperuser(database, run)
@@ -21,14 +21,16 @@ async function asSuperuser(database, run)
 	}
 }
 
-// Roles are the server's, and tests that run at once all want them.
+// Roles are the server's, and tests that run at once all want them.  An operator is of no
+// other role; a member is one of the application's, who owns the client's tables.
 async function ensureRoles(client)
 {
 	await client.query('SELECT pg_advisory_lock(6011)')
-	for (const role of [application, operator, approver]) {
+	for (const role of [application, operator, member, approver]) {
 		const { rows } = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [role])
 		if (rows.length === 0) await client.query(`CREATE ROLE ${role} LOGIN`)
 	}
+	await client.query(`GRANT ${application} TO ${member}`)
 	await client.query('SELECT pg_advisory_unlock(6011)')
 }
 
@@ -38,23 +40,26 @@ export function connection(database, user)
 	return { host: process.env.PGHOST, database, user }
 }
 
-// A new database of the application's, with pools of those who use it.
-export async function createDatabase(name)
+// A new database of the application's, with pools of those who use it.  At the end of
+// the test t everything that atEnd() was told of is undone, newest first.
+export async function createDatabase(t, name)
 {
 	await asSuperuser('postgres', async (client) => {
 		await ensureRoles(client)
 		await client.query(`DROP DATABASE IF EXISTS ${name}`)
 		await client.query(`CREATE DATABASE ${name} OWNER ${application}`)
 	})
-	const database = { name }
-	for (const [key, user] of Object.entries({ superuser: process.env.PGUSER, application, operator, approver })) {
+	const undo = []
+	const database = { name, atEnd: (step) => undo.unshift(step) }
+	for (const [key, user] of Object.entries({ superuser: process.env.PGUSER, application, operator, member, approver })) {
 		database[key] = new Pool({ ...connection(name, user), max: 10 })
 		database[key].on('error', () => {})
 		database[key].on('connect', (client) => client.on('error', () => {}))
+		database.atEnd(() => database[key].end())
 	}
-	database.close = async () => {
-		for (const key of ['superuser', 'application', 'operator', 'approver']) await database[key].end()
-	}
+	t.after(async () => {
+		for (const step of undo) await step()
+	})
 	return database
 }
 
@@ -63,7 +68,7 @@ export async function install(database, policy)
 {
 	const { superuser } = database
 	await superuser.query('CREATE EXTENSION policy_engine')
-	await superuser.query("SELECT policy_grant($1, 'operate'), policy_grant($2, 'approve')", [operator, approver])
+	await superuser.query("SELECT policy_grant($1, 'operate'), policy_grant($2, 'operate'), policy_grant($3, 'approve')", [operator, member, approver])
 	await publish(database, policy)
 }
 

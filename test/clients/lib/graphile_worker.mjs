@@ -6,14 +6,16 @@ export const logger = new Logger(() => () => {})
 export async function prepare(database)
 {
 	const utils = await makeWorkerUtils({ pgPool: database.application, logger })
+	database.atEnd(() => utils.release())
 	await utils.migrate()
 	return utils
 }
 
-// A worker with these tasks; pollInterval bounds what it finds without being told.
-export function work(database, taskList, options = {})
+// A worker with these tasks, and how to stop it; pollInterval bounds what it finds
+// without being told.
+export async function work(database, taskList, options = {})
 {
-	return run({
+	const worker = await run({
 		pgPool: database.application,
 		logger,
 		noHandleSignals: true,
@@ -22,6 +24,10 @@ export function work(database, taskList, options = {})
 		taskList,
 		...options,
 	})
+	let stopped
+	const stop = () => (stopped ??= worker.stop())
+	database.atEnd(stop)
+	return { stop }
 }
 
 // A job's row without what two runs of one script differ in.

@@ -227,6 +227,5 @@ export async function script(database, prepared = async () => {})
 	await utils.cleanup({ tasks: ['GC_TASK_IDENTIFIERS', 'GC_JOB_QUEUES', 'DELETE_PERMAFAILED_JOBS'] })
 	await left(database, log, 'after the cleanup')
 	await cron(database, log)
-	await utils.release()
 	return log
 }

@@ -15,30 +15,31 @@ export const careful = {
 	],
 }
 
-// A database where a policy stands in front of a table, once its client has made it.
-export function guarded(name, policy = careful)
+// A database with a policy in force, for the test t.
+export async function guarded(t, name, policy = careful)
 {
-	return prepared(name, async (database) => install(database, policy))
-}
-
-export function bare(name)
-{
-	return prepared(name, async () => {})
-}
-
-async function prepared(name, prepare)
-{
-	const database = await createDatabase(name)
-	await prepare(database)
+	const database = await createDatabase(t, name)
+	await install(database, policy)
 	return database
 }
 
-// The operator attaches the table with no more rights than it takes.
+export function bare(t, name)
+{
+	return createDatabase(t, name)
+}
+
+// An operator attaches the table, with no more rights than it takes.
 export async function attach({ application: owner, operator: attaching }, schema, table, preset)
 {
 	await owner.query(`GRANT USAGE ON SCHEMA ${schema} TO ${operator}`)
-	await owner.query(`GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON ALL TABLES IN SCHEMA ${schema} TO ${operator}`)
+	await owner.query(`GRANT SELECT, UPDATE, TRIGGER ON ${schema}.${table} TO ${operator}`)
 	await attaching.query('SELECT policy_attach($1::regclass, $2)', [`${schema}.${table}`, preset])
+}
+
+// A member of its owner does: its row security, or its own triggers, let no other pass.
+export function attachAsMember({ member: attaching }, table, preset)
+{
+	return attaching.query('SELECT policy_attach($1::regclass, $2)', [table, preset])
 }
 
 // A guard that people write first: a trigger before the insertion, and no other.

@@ -8,13 +8,11 @@ export async function start(database, options = {})
 	const boss = new PgBoss({ ...connection(database.name, application), max: 4, supervise: false, schedule: false, ...options })
 	boss.errors = []
 	boss.on('error', (error) => boss.errors.push(error))
+	let stopped
+	boss.quit = () => (stopped ??= boss.stop({ graceful: false }))
+	database.atEnd(boss.quit)
 	await boss.start()
 	return boss
-}
-
-export function stop(boss)
-{
-	return boss.stop({ graceful: false })
 }
 
 // Far enough from the edges that no two runs are on two sides of one.

@@ -1,6 +1,6 @@
 // What a user's system does with pg-boss, and what came of it.
 import { until } from './database.mjs'
-import { plain, start, stop } from './pg_boss.mjs'
+import { plain, start } from './pg_boss.mjs'
 
 const all = { includeMetadata: true }
 const year = 365 * 86400
@@ -154,7 +154,7 @@ async function cron(database, log)
 	await until('the report was sent', async () => (await boss.findJobs('report')).length > 0)
 	await boss.unschedule('report')
 	log.push(['report', plain((await boss.findJobs('report'))[0])])
-	await stop(boss)
+	await boss.quit()
 }
 
 // What pg-boss does of itself: it deletes what is over its time, and looks after its schema.
@@ -185,6 +185,6 @@ export async function script(database, prepared = async () => {})
 	await cron(database, log)
 	await maintain(boss, log)
 	log.push(['errors', boss.errors])
-	await stop(boss)
+	await boss.quit()
 	return log
 }
