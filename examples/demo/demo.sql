@@ -4,7 +4,7 @@
 -- Run from the repository's root, in a new, empty database, as a superuser:
 --     psql -X -q -f examples/demo/demo.sql
 -- It prints every statement and its result, and stops at the first statement that
--- fails where it should not; what it showed is checked at its end.  It makes five
+-- fails where it should not; what it showed is checked at its end.  It makes six
 -- roles, demo_*, and drops them.
 
 \set ON_ERROR_STOP on
@@ -91,14 +91,44 @@ CREATE TEMP TABLE under_v41 AS
 SELECT j.id, v.decision, v.snapshot FROM jobs j, policy_evaluate(j.job) v;
 
 -- ======================================================================
--- 7. The rollout, step 1: publish policy snapshot v42
+-- 7. Replay v42 over what was decided under v41, before it is published
 -- ======================================================================
 
-SELECT release_id, action, snapshot, previous_snapshot, note
+-- A day under v41: its jobs are gone from the queue by the evening, their evidence stays.
+SELECT count(*) AS submitted FROM (SELECT job FROM jobs ORDER BY id) j, policy_submit(j.job) s;
+WITH done AS (DELETE FROM policy.jobs RETURNING job_id) SELECT count(*) AS done FROM done;
+
+SELECT simulation_id, jobs, replayed, unreplayable, flips, loosened, tightened, newly_approval
+FROM policy_replay('v42');
+
+-- It decides most jobs otherwise, so the gate refuses it, and says why.
+\set ON_ERROR_STOP off
+SELECT policy_publish('v42', 'tighten prod write controls');
+\set ON_ERROR_STOP on
+SELECT policy_report_text(1);
+
+-- That is what was meant.  Whoever has the duty to release, and did not stage it,
+-- accepts exactly these flips.
+CREATE ROLE demo_carol LOGIN;
+SELECT policy_grant('demo_carol', 'release') \gset
+SET SESSION AUTHORIZATION demo_carol;
+SELECT simulation_id, acknowledged_by, acknowledge_note
+FROM policy_acknowledge(1, 'payments may ask now; reads wait on purpose');
+RESET SESSION AUTHORIZATION;
+
+-- Two of the twenty are no valid jobs: more than the gate leaves out by itself.
+SET policy_engine.gate_max_unreplayable = 0.1;
+
+-- ======================================================================
+-- 8. The rollout, step 1: publish policy snapshot v42
+-- ======================================================================
+
+SELECT release_id, action, snapshot, previous_snapshot, note, simulation_id, loosened
 FROM policy_publish('v42', 'tighten prod write controls');
+RESET policy_engine.gate_max_unreplayable;
 
 -- ======================================================================
--- 8. The rollout, step 2: verify the decision mix
+-- 9. The rollout, step 2: verify the decision mix
 -- ======================================================================
 
 SELECT snapshot, release_id, fail_mode, warnings FROM policy_status();
@@ -118,7 +148,7 @@ CREATE TEMP TABLE under_v42 AS
 SELECT j.id, v.decision, v.snapshot, v.matched_rule FROM jobs j, policy_evaluate(j.job) v;
 
 -- ======================================================================
--- 9. Duties: who may do what
+-- 10. Duties: who may do what
 -- ======================================================================
 
 CREATE ROLE demo_agent LOGIN;
@@ -136,7 +166,7 @@ SELECT policy_grant('demo_auditor', 'audit') \gset
 SELECT role, duty, identity FROM policy.duties ORDER BY role, duty;
 
 -- ======================================================================
--- 10. Submit jobs: decided, enqueued and recorded in one transaction
+-- 11. Submit jobs: decided, enqueued and recorded in one transaction
 -- ======================================================================
 
 GRANT SELECT ON jobs TO demo_agent;
@@ -168,10 +198,10 @@ SELECT ready, awaiting_approval, throttled, running, decisions_last_hour FROM po
 SELECT approval_id, job_key, topic, rule, votes, required, requested_by FROM policy_approvals();
 
 -- ======================================================================
--- 11. Approve one, claim it, complete it
+-- 12. Approve one, claim it, complete it
 -- ======================================================================
 
-SELECT approval_id AS ticket FROM policy_approvals() WHERE job_key = '7' \gset
+SELECT approval_id AS ticket FROM policy_approvals() WHERE job_key = '27' \gset
 
 -- Who only submits does not approve.
 \set ON_ERROR_STOP off
@@ -189,13 +219,13 @@ SET SESSION AUTHORIZATION demo_worker;
 SELECT job_id, topic, state, attempts, constraints, deadline - claimed_at AS runs_at_most, claim_token
 FROM policy_claim('worker-1', 10, ARRAY['job.mcp-bridge.write.update_*']);
 RESET SESSION AUTHORIZATION;
-SELECT claim_token FROM policy.jobs WHERE job_id = 7 \gset
+SELECT claim_token FROM policy.jobs WHERE job_id = 27 \gset
 SET SESSION AUTHORIZATION demo_worker;
-SELECT job_id, state FROM policy_heartbeat(7, :'claim_token');
-SELECT job_id, state, result FROM policy_complete(7, :'claim_token', '{"updated": true}');
+SELECT job_id, state FROM policy_heartbeat(27, :'claim_token');
+SELECT job_id, state, result FROM policy_complete(27, :'claim_token', '{"updated": true}');
 RESET SESSION AUTHORIZATION;
 
-SELECT approval_id, status, attempts FROM policy.approvals WHERE job_key = '7';
+SELECT approval_id, status, attempts FROM policy.approvals WHERE job_key = '27';
 
 -- The crawler was throttled: nothing to claim until its time.
 SET SESSION AUTHORIZATION demo_worker;
@@ -216,17 +246,17 @@ SELECT policy_complete(:crawl, :'claim_token', '{"pages": 12}');
 RESET SESSION AUTHORIZATION;
 
 -- ======================================================================
--- 12. Change a payload after the approval: the claim is refused
+-- 13. Change a payload after the approval: the claim is refused
 -- ======================================================================
 
 -- The payment of 5000 is approved ...
-SELECT approval_id AS payment FROM policy_approvals() WHERE job_key = '17' \gset
+SELECT approval_id AS payment FROM policy_approvals() WHERE job_key = '37' \gset
 SET SESSION AUTHORIZATION demo_alice;
 SELECT status FROM policy_approve(:payment, '5000 is right');
 
 -- ... and then it is another payment.
 SET SESSION AUTHORIZATION demo_agent;
-UPDATE policy.jobs SET payload = '{"amount": 9000, "currency": "EUR"}' WHERE job_id = 17
+UPDATE policy.jobs SET payload = '{"amount": 9000, "currency": "EUR"}' WHERE job_id = 37
 RETURNING job_id, state;
 
 -- The worker gets the small payment, and not that one: it is asked for again.
@@ -234,36 +264,36 @@ SET SESSION AUTHORIZATION demo_worker;
 SELECT job_id, payload FROM policy_claim('worker-1', 10, ARRAY['job.payments.*']);
 RESET SESSION AUTHORIZATION;
 SELECT approval_id, status, superseded_by, left(encode(job_hash, 'hex'), 8) AS hash
-FROM policy.approvals WHERE job_key = '17' ORDER BY approval_id;
+FROM policy.approvals WHERE job_key = '37' ORDER BY approval_id;
 
 -- Whoever goes round the guard meets the claim, which looks for itself.
-SELECT approval_id AS payment FROM policy_approvals() WHERE job_key = '17' \gset
+SELECT approval_id AS payment FROM policy_approvals() WHERE job_key = '37' \gset
 SET SESSION AUTHORIZATION demo_alice;
 SELECT status FROM policy_approve(:payment, '9000 is right, too');
 RESET SESSION AUTHORIZATION;
 SET session_replication_role = replica;
-UPDATE policy.jobs SET payload = '{"amount": 90000, "currency": "EUR"}' WHERE job_id = 17
+UPDATE policy.jobs SET payload = '{"amount": 90000, "currency": "EUR"}' WHERE job_id = 37
 RETURNING job_id, state;
 RESET session_replication_role;
 SET SESSION AUTHORIZATION demo_worker;
 SELECT job_id, payload FROM policy_claim('worker-1', 10, ARRAY['job.payments.*']);
 RESET SESSION AUTHORIZATION;
-SELECT job_id, state, attempts FROM policy.jobs WHERE job_id = 17;
+SELECT job_id, state, attempts FROM policy.jobs WHERE job_id = 37;
 
 -- ======================================================================
--- 13. Let an approval expire: that is no denial
+-- 14. Let an approval expire: that is no denial
 -- ======================================================================
 
-SELECT approval_id AS merge FROM policy_approvals() WHERE job_key = '8' \gset
+SELECT approval_id AS merge FROM policy_approvals() WHERE job_key = '28' \gset
 UPDATE policy.approvals SET expires_at = now() - interval '1 second' WHERE approval_id = :merge;
 SET SESSION AUTHORIZATION demo_alice;
 SELECT status FROM policy_approve(:merge, 'too late');
 RESET SESSION AUTHORIZATION;
 SELECT j.job_id, j.state, a.status, a.superseded_by FROM policy.jobs j JOIN policy.approvals a ON a.job_key = j.job_id::text
-WHERE j.job_id = 8;
+WHERE j.job_id = 28;
 
 -- ======================================================================
--- 14. The rollout, step 3: roll back if regression detected
+-- 15. The rollout, step 3: roll back if regression detected
 -- ======================================================================
 
 CREATE TEMP TABLE queue_before AS SELECT job_id, state FROM policy.jobs;
@@ -299,7 +329,7 @@ RESET SESSION AUTHORIZATION;
 SELECT state, count(*) FROM policy.jobs GROUP BY state ORDER BY state;
 
 -- ======================================================================
--- 15. Where things stand, and how they came to be so
+-- 16. Where things stand, and how they came to be so
 -- ======================================================================
 
 SELECT * FROM policy_status() \gx
@@ -309,22 +339,22 @@ FROM policy.releases
 ORDER BY release_id;
 
 -- ======================================================================
--- 16. One job from rule to outcome
+-- 17. One job from rule to outcome
 -- ======================================================================
 
 SET SESSION AUTHORIZATION demo_auditor;
-SELECT * FROM policy.traces WHERE job_id = 7 \gx
+SELECT * FROM policy.traces WHERE job_id = 27 \gx
 SELECT decision_id, source, decision, matched_rule, snapshot, session_role
-FROM policy.decisions WHERE job_key = '7' ORDER BY decision_id;
+FROM policy.decisions WHERE job_key = '27' ORDER BY decision_id;
 SELECT v.approver, v.vote, v.note FROM policy.approval_votes v JOIN policy.approvals a USING (approval_id)
-WHERE a.job_key = '7' ORDER BY v.voted_at;
+WHERE a.job_key = '27' ORDER BY v.voted_at;
 
 -- What rules do: which to prune, and which annoy.
 SELECT rule, hits, share_approved FROM policy.rule_stats ORDER BY rule;
 RESET SESSION AUTHORIZATION;
 
 -- ======================================================================
--- 17. Verify the evidence; alter it, and see that named
+-- 18. Verify the evidence; alter it, and see that named
 -- ======================================================================
 
 SELECT seal_id, cardinality(decision_ids) AS decisions, left(encode(hash, 'hex'), 16) AS hash FROM policy_seal();
@@ -334,18 +364,18 @@ SELECT * FROM policy_verify();
 
 -- Evidence is append-only, for the superuser as well ...
 \set ON_ERROR_STOP off
-UPDATE policy.decisions SET decision = 'ALLOW' WHERE job_key = '11';
+UPDATE policy.decisions SET decision = 'ALLOW' WHERE job_key = '31';
 \set ON_ERROR_STOP on
 
 -- ... who removes the triggers, and is found out.
 ALTER TABLE policy.decisions_default DISABLE TRIGGER ALL;
-UPDATE policy.decisions_default SET decision = 'ALLOW', reason = 'matched rule allow-read' WHERE job_key = '11';
+UPDATE policy.decisions_default SET decision = 'ALLOW', reason = 'matched rule allow-read' WHERE job_key = '31';
 ALTER TABLE policy.decisions_default ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE policy.decisions_default ENABLE ALWAYS TRIGGER refuse_truncate;
 SELECT problem, seal_id, decision_id, detail FROM policy_verify();
 
 -- ======================================================================
--- 18. Check: what was shown is right
+-- 19. Check: what was shown is right
 -- ======================================================================
 
 SELECT set_config('demo.broken', :'broken', false) IS NOT NULL AS broken_kept,
@@ -392,6 +422,11 @@ BEGIN
 			  'rollback v41: rollback due false positive spike'] THEN
 		RAISE EXCEPTION 'demo: policy.releases is not what was done';
 	END IF;
+	IF (SELECT (r.simulation_id, r.loosened, s.snapshot, s.base_snapshot, s.acknowledged_by, s.jobs, s.gate ->> 'passed')
+			IS DISTINCT FROM (1::bigint, 4::bigint, 'v42'::text, 'v41'::text, 'demo_carol'::text, 20::bigint, 'false'::text)
+		FROM policy.releases r JOIN policy.simulations s USING (simulation_id) WHERE r.release_id = 2) THEN
+		RAISE EXCEPTION 'demo: v42 was not published for the simulation that was acknowledged';
+	END IF;
 	IF (SELECT (snapshot, release_id, fail_mode, warnings) IS DISTINCT FROM
 			   ('v41'::text, 3::bigint, 'closed'::text, '{}'::text[])
 		FROM policy_status()) THEN
@@ -400,19 +435,19 @@ BEGIN
 
 	IF (SELECT (state, approved_by, attempts, result) IS DISTINCT FROM
 			   ('succeeded'::text, '{demo_alice,demo_bob}'::text[], 1, '{"updated": true}'::jsonb)
-		FROM policy.traces WHERE job_id = 7) OR
+		FROM policy.traces WHERE job_id = 27) OR
 	   (SELECT (status, attempts) IS DISTINCT FROM ('consumed'::text, 1)
-		FROM policy.approvals WHERE job_key = '7') THEN
+		FROM policy.approvals WHERE job_key = '27') THEN
 		RAISE EXCEPTION 'demo: the approved ticket did not run as approved';
 	END IF;
-	IF (SELECT attempts FROM policy.jobs WHERE job_id = 17) <> 0 OR
-	   (SELECT array_agg(status ORDER BY approval_id) FROM policy.approvals WHERE job_key = '17')
+	IF (SELECT attempts FROM policy.jobs WHERE job_id = 37) <> 0 OR
+	   (SELECT array_agg(status ORDER BY approval_id) FROM policy.approvals WHERE job_key = '37')
 		IS DISTINCT FROM ARRAY['superseded', 'superseded', 'superseded'] THEN
 		RAISE EXCEPTION 'demo: a changed payment was claimed';
 	END IF;
 	IF (SELECT array_agg(format('%s %s', source, decision) ORDER BY decision_id)
-		FROM policy.decisions WHERE job_key = '8') IS DISTINCT FROM ARRAY['submit REQUIRE_APPROVAL'] OR
-	   (SELECT state FROM policy.jobs WHERE job_id = 8) <> 'expired' THEN
+		FROM policy.decisions WHERE job_key = '28') IS DISTINCT FROM ARRAY['submit REQUIRE_APPROVAL'] OR
+	   (SELECT state FROM policy.jobs WHERE job_id = 28) <> 'expired' THEN
 		RAISE EXCEPTION 'demo: an expired approval was taken for a denial';
 	END IF;
 	SELECT jsonb_object_agg(state, n) INTO mix
@@ -423,7 +458,7 @@ BEGIN
 	END IF;
 	IF (SELECT array_agg(format('%s %s', v.problem, d.job_key))
 		FROM policy_verify() v JOIN policy.decisions d USING (decision_id))
-		IS DISTINCT FROM ARRAY['altered 11'] THEN
+		IS DISTINCT FROM ARRAY['altered 31'] THEN
 		RAISE EXCEPTION 'demo: the altered decision was not named';
 	END IF;
 END
@@ -432,6 +467,6 @@ $$;
 -- The roles are the whole cluster's: away with them.
 REVOKE SELECT ON jobs FROM demo_agent;
 SELECT count(policy_revoke(role, duty)::text) AS revoked FROM policy.duties;
-DROP ROLE demo_agent, demo_alice, demo_bob, demo_worker, demo_auditor;
+DROP ROLE demo_agent, demo_alice, demo_bob, demo_carol, demo_worker, demo_auditor;
 
 \echo The demo is complete, and everything that it showed was checked.
