@@ -174,6 +174,7 @@ BEGIN
 			RETURNING h.* INTO halt;
 		DELETE FROM policy.halt_stops s WHERE s.halt_id = policy_resume.halt_id;
 		PERFORM policy.record_halt(halt);
+		PERFORM policy.resume_attached();
 	END IF;
 	RETURN halt;
 END

@@ -112,3 +112,5 @@ VALUES
 	 '{job_class,args,queue}',
 	 'false',
 	 $$new.finished_at IS NOT NULL OR new.expired_at IS NOT NULL$$, NULL, NULL, true);
+
+UPDATE policy.attach_presets SET siblings = 'q\_%' WHERE preset IN ('pgmq', 'pgmq-1.4');

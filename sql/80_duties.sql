@@ -147,6 +147,16 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_redecide(regclass, jsonb, text)'),
 		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_cancel(regclass, text, text)'),
 		('operate', 'EXECUTE', 'FUNCTION policy.for_table(text, regclass)'),
+		('operate', 'EXECUTE', 'FUNCTION @extschema@.policy_reattach_all()'),
+		('operate', 'EXECUTE', 'FUNCTION policy.reattach(policy.attached_tables)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.remake_attachment(bigint)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.guard_triggers()'),
+		('operate', 'EXECUTE', 'FUNCTION policy.attached_partitions(regclass)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.table_columns(regclass)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.missing_guards(policy.attached_tables)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.attachment_changes(policy.attached_tables)'),
+		('operate', 'EXECUTE', 'FUNCTION policy.check_attachment(policy.attached_tables)'),
+		('operate', 'SELECT', 'TABLE @extschema@.policy_attachments'),
 		('operate', 'EXECUTE', 'FUNCTION policy.outer_role()'),
 		('operate', 'EXECUTE', 'FUNCTION policy.table_name(regclass)'),
 		('operate', 'EXECUTE', 'FUNCTION policy.default_job_key(regclass)'),
@@ -382,6 +392,7 @@ CREATE FUNCTION policy_status(
 						ORDER BY h.halt_id))
 				FROM policy.halts h WHERE h.resumed_at IS NULL
 				HAVING count(*) > 0),
+			policy.attachment_warning(),
 			'velocities cannot be counted, and hold back what they should let pass: ' || policy.velocity_problem(),
 			(SELECT format('duties are held by roles that are gone: %s; delete their rows of policy.held_duties',
 					string_agg(DISTINCT u.role::text, ', '))

@@ -40,6 +40,7 @@ REVOKE ALL ON FUNCTION policy_grant(text, text, jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_revoke(text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_attach(regclass, text, text, text, jsonb, jsonb, jsonb, jsonb, text[], text, text, text, text, jsonb, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_detach(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_reattach_all() FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_redecide(regclass, jsonb, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_cancel(regclass, text, text) FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA policy FROM PUBLIC;

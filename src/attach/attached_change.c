@@ -19,6 +19,7 @@
 #include "attach/attached_guard.h"
 #include "attach/attached_move.h"
 #include "attach/attached_undo.h"
+#include "dispatch/halts.h"
 #include "dispatch/identity.h"
 #include "dispatch/owner_query.h"
 #include "errors.h"
@@ -243,6 +244,47 @@ decide_start(Change *change, Candidate *candidate)
 	return admits;
 }
 
+/* What keeps a start from being, for now: the row is held until policy_resume. */
+static void
+set_halted(Change *change, const PolicyHalt *halt)
+{
+	GuardedJob *guarded = &change->guarded;
+	HeapTuple	row = attached_restore(change->table, change->old, guarded->wanted);
+	Candidate	candidate;
+	OwnerScope	scope;
+
+	begin_scope(&scope, "halt");
+	guarded_candidate(&change->key, guarded, change->job, change->invalid, &candidate);
+	policy_owner_end(&scope);
+	if (guarded->decided_at == 0)
+		guarded->decided_at = GetCurrentTimestamp();
+	guarded->state = "halted";
+	guarded->row_key = attached_row_key(change->table, row);
+	guarded->wanted = attached_wanted(change->table, row);
+	guarded_write(&change->key, guarded);
+	attached_show(change->table, row);
+	attached_set_names(change->table, NULL, cstring_to_text(halt->reason), NULL);
+	attached_write_row(change->table, &change->key, change->old,
+					   attached_form(change->table, ATTACHED_HOLD, row));
+}
+
+/* Whether a halt covers the start. */
+static bool
+is_halted(Change *change)
+{
+	PolicyHalt	halt;
+	Job			job;
+
+	policy_job_read(change->job, &job);
+	if (change->invalid != NULL)
+		job.invalid = pstrdup(change->invalid);
+	if (!policy_halted(&job, &halt))
+		return false;
+	policy_halt_evidence(&halt, change->job, &change->key);
+	set_halted(change, &halt);
+	return true;
+}
+
 static HeapTuple
 start(Change *change)
 {
@@ -251,6 +293,8 @@ start(Change *change)
 	Candidate	candidate;
 	HeapTuple	row;
 
+	if (is_halted(change))
+		return NULL;
 	if (decide_start(change, &candidate))
 	{
 		if (was_kept)

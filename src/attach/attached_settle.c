@@ -176,6 +176,12 @@ decide_locked(Locked *locked, const char *source, const char *note, Candidate *c
 	return state;
 }
 
+static bool
+is_halted(const GuardedJob *guarded)
+{
+	return strcmp(guarded->state, "halted") == 0;
+}
+
 static void
 settle_locked(Locked *locked, const char *source, const char *note)
 {
@@ -186,7 +192,7 @@ settle_locked(Locked *locked, const char *source, const char *note)
 	Candidate	candidate;
 	OwnerScope	scope;
 
-	if (!policy_state_waits(locked->guarded.state) &&
+	if (!policy_state_waits(locked->guarded.state) && !is_halted(&locked->guarded) &&
 		!(strcmp(source, "redecide") == 0 && policy_state_is_refused(locked->guarded.state)))
 		return;
 	attached_show(locked->table, locked->row);
@@ -206,17 +212,19 @@ settle_locked(Locked *locked, const char *source, const char *note)
 
 /* Whether a job may be refused so, without a decision. */
 static bool
-may_refuse(const char *from, const char *to)
+may_refuse(const GuardedJob *guarded, const char *to)
 {
+	const char *from = guarded->state;
+
 	if (strcmp(to, "expired") == 0)
 		return strcmp(from, "awaiting_approval") == 0;
-	return policy_state_waits(from);
+	return policy_state_waits(from) || is_halted(guarded);
 }
 
 static void
 refuse_locked(Locked *locked, const char *state, const char *note)
 {
-	if (may_refuse(locked->guarded.state, state))
+	if (may_refuse(&locked->guarded, state))
 		move(locked, state, cstring_to_text(note != NULL ? psprintf("%s: %s", state, note) : state));
 }
 

@@ -215,6 +215,14 @@ INSERT INTO expected VALUES
 	('policy.attached_name(regclass)', 'text', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy_redecide(regclass,jsonb,text)', 'SETOF policy.guarded_jobs', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_cancel(regclass,text,text)', 'policy.guarded_jobs', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy.resume_attached()', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.missing_guards(policy.attached_tables)', 'SETOF text', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.attachment_changes(policy.attached_tables)', 'SETOF text', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.check_attachment(policy.attached_tables)', 'record', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.attachment_warning()', 'text', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.remake_attachment(bigint)', 'void', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy.reattach(policy.attached_tables)', 'text', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy_reattach_all()', 'SETOF record', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.duty_rights()', 'SETOF record', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_identity(text,jsonb)', 'void', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_duty(text,text)', 'void', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
@@ -274,7 +282,7 @@ SELECT is((SELECT string_agg(t.tgrelid::regclass || '.' || t.tgname, E'\n' ORDER
 		WHERE NOT t.tgisinternal AND coalesce(obj_description(t.oid, 'pg_trigger'), '') = ''), NULL,
 	'every trigger has a comment');
 SELECT is((SELECT array_agg(c.oid::regclass::text ORDER BY c.relname) FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid),
-	'{policy.active,policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.attach_presets,policy.attached_tables,policy.attachment_id_seq,policy.decision_id_seq,policy.decision_mix,policy.decisions,policy.decisions_default,policy.duties,policy.guarded_jobs,policy.halt_id_seq,policy.halt_signal,policy.halt_stops,policy.halted_running,policy.halts,policy.held_duties,policy.job_id_seq,policy.job_transitions,policy.jobs,policy.maintenance,policy.release_signal,policy.releases,policy.remediations,policy.replay_progress,policy.rule_stats,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots,policy.traces}',
+	'{policy.active,policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.attach_presets,policy.attached_tables,policy.attachment_id_seq,policy.decision_id_seq,policy.decision_mix,policy.decisions,policy.decisions_default,policy.duties,policy.guarded_jobs,policy.halt_id_seq,policy.halt_signal,policy.halt_stops,policy.halted_running,policy.halts,policy.held_duties,policy.job_id_seq,policy.job_transitions,policy.jobs,policy.maintenance,policy_attachments,policy.release_signal,policy.releases,policy.remediations,policy.replay_progress,policy.rule_stats,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots,policy.traces}',
 	'the tables, views and sequences are those that are listed');
 SELECT is((SELECT array_agg(t.tgrelid::regclass || '.' || t.tgname ORDER BY t.tgrelid::regclass::text, t.tgname)
 		FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgrelid IN ('policy.snapshots'::regclass, 'policy.releases'::regclass)
