@@ -282,13 +282,24 @@ look_ahead(QueuePlace from, int most, Seen *seen)
 	SPI_tuptable = NULL;
 }
 
-/* What was seen may have changed, or be somebody else's, by now. */
+static bool
+is_in_queue(const JobRow *row)
+{
+	char	   *state = TextDatumGetCString(row->values[JOB_STATE]);
+
+	return row->nulls[JOB_HALT_ID] &&
+		(strcmp(state, "ready") == 0 || strcmp(state, "throttled") == 0);
+}
+
+/*
+ * What was seen may have changed, or be somebody else's, by now.  The query asks for
+ * the ids alone, so that no other index than theirs can look good for it.
+ */
 static void
 stop_covered(const Seen *seen)
 {
 	static OwnerQuery query = {
 		.text = "SELECT * FROM policy.jobs WHERE job_id OPERATOR(pg_catalog.=) ANY ($1) "
-		"AND state OPERATOR(pg_catalog.=) ANY (ARRAY['ready', 'throttled']) AND halt_id IS NULL "
 		"ORDER BY job_id FOR UPDATE SKIP LOCKED",
 		.nargs = 1, .types = {INT8ARRAYOID}
 	};
@@ -307,6 +318,8 @@ stop_covered(const Seen *seen)
 		Jsonb	   *job;
 
 		job_row_read(rows->vals[i], rows->tupdesc, &row);
+		if (!is_in_queue(&row))
+			continue;
 		job = job_row_object(&row, &invalid);
 		(void) halt_stops_add(&stops, &row, job, invalid);
 	}
