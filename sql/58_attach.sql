@@ -563,6 +563,9 @@ BEGIN
 	IF policy_attach.job_table IS NULL THEN
 		PERFORM policy.refuse_attachment('NULL', ARRAY['there is no such table']);
 	END IF;
+	IF EXISTS (SELECT FROM policy.attached_tables a WHERE a.relation = policy_attach.job_table) THEN
+		PERFORM policy.refuse_attachment(policy.table_name(policy_attach.job_table), ARRAY['it is attached already']);
+	END IF;
 	made.preset := coalesce(policy_attach.preset, CASE
 		WHEN num_nonnulls(policy_attach.job, policy_attach.hold, policy_attach.deny,
 			policy_attach.throttle, policy_attach.starts) = 0
@@ -900,7 +903,7 @@ BEGIN
 		RETURN NEXT;
 	END LOOP;
 	FOR sibling IN
-		SELECT DISTINCT s.oid::regclass AS relation, a.preset
+		SELECT DISTINCT s.oid::regclass AS relation
 		FROM policy.attached_tables a
 			JOIN policy.attach_presets p ON p.preset = a.preset AND p.siblings IS NOT NULL
 			JOIN pg_class c ON c.oid = a.relation
@@ -910,7 +913,7 @@ BEGIN
 	LOOP
 		job_table := policy.table_name(sibling.relation);
 		BEGIN
-			PERFORM @extschema@.policy_attach(sibling.relation, sibling.preset);
+			PERFORM @extschema@.policy_attach(sibling.relation);
 			outcome := 'attached';
 		EXCEPTION WHEN SQLSTATE 'PE012' THEN
 			GET STACKED DIAGNOSTICS outcome = PG_EXCEPTION_DETAIL;

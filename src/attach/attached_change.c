@@ -329,13 +329,19 @@ refuse_start(Change *change)
 	return NULL;
 }
 
-static void
+/* A job that its client ends has what that wants: nothing of its form is left in it. */
+static HeapTuple
 end_job(Change *change)
 {
+	HeapTuple	row = change->new;
+
 	if (!change->guarded.is_kept)
-		return;
+		return row;
+	if (change->guarded.wanted != NULL)
+		row = returned(change, client_row(change));
 	policy_approvals_close(&change->key);
 	guarded_forget(&change->key, false);
+	return row;
 }
 
 /* What a change is, where it is anything to us. */
@@ -358,10 +364,7 @@ settle_change(Change *change, bool starts, bool ends, bool material, bool touche
 		return row != NULL ? row : refuse_start(change);
 	}
 	if (ends && !attached_has_ended(change->table, change->old))
-	{
-		end_job(change);
-		return change->new;
-	}
+		return end_job(change);
 	if (material && (change->guarded.is_kept || !ends) &&
 		!same_job(job_of(change, change->old, &invalid), change->job))
 		return change_content(change);

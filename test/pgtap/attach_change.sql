@@ -1,5 +1,5 @@
 \ir attach.psql
-SELECT plan(78);
+SELECT plan(79);
 SELECT release('v1', first_rules() || '
   - {id: twice, match: {topics: ["twice.*"]}, decision: require_approval, approval: {min_approvals: 2}}
   - {id: rare_too, match: {topics: ["rare.*"]}, decision: allow}
@@ -131,6 +131,9 @@ SELECT throws_ok(format($$SELECT policy_cancel('shop.jobs', %L, NULL)$$, (SELECT
 SELECT bring('prod.g') AS id \gset
 UPDATE shop.jobs SET status = 'cancelled' WHERE id = :id;
 SELECT is((status_of(:id), kept_of(:'id'), asked_of(:'id'))::text, '(cancelled,,"prod superseded 0")', 'its client may end one that is held');
+SELECT bring('mail.g') AS id \gset
+UPDATE shop.jobs SET status = 'cancelled' WHERE id = :id;
+SELECT is((SELECT run_at <= now() FROM shop.jobs WHERE id = :id), true, 'and nothing of its form is left in it');
 
 --
 -- Approvals of two; who asks may not
