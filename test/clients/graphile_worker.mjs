@@ -1,7 +1,7 @@
 // graphile-worker, with and without a guard in front of its table.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { publish, rows, until } from './lib/database.mjs'
+import { publish, rows, until, value } from './lib/database.mjs'
 import { approvals, approve, attachAsMember, attachNaively, bare, careful, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { prepare, work } from './lib/graphile_worker.mjs'
 import { script } from './lib/graphile_worker_script.mjs'
@@ -154,6 +154,13 @@ test('a guarded table', async (t) => {
 		assert.deepEqual(ids(worker), [])
 	})
 
+	await t.test('who deletes what is held ends the asking', async () => {
+		const { id } = await utils.addJob('act', { do: 'hold' })
+		await utils.completeJobs([id])
+		assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['superseded'])
+		assert.equal(await kept(database, id), undefined)
+	})
+
 	await t.test('what is denied never runs, and says why', async (t) => {
 		const worker = await watch(t, database)
 		const { id } = await utils.addJob('act', { do: 'deny' })
@@ -190,6 +197,7 @@ test('a guarded table', async (t) => {
 		}] })
 		const worker = await watch(t, database, { concurrency: 5 })
 		await utils.addJobs(Array.from({ length: 20 }, (_, n) => ({ identifier: 'act', payload: { do: 'often', n } })))
+		await until('as many have run', () => ids(worker).length >= 3)
 		await pass(utils, worker)
 		assert.equal(ids(worker).length, 3)
 	})
@@ -243,4 +251,32 @@ test('many workers, votes and ways round at once', async (t) => {
 	await until('all that may run has run', () => ran().length >= due.length)
 	await pass(utils, ...workers)
 	assert.deepEqual(ran(), due, 'each once, and nothing else')
+})
+
+test('nothing starts after a halt has committed, and all goes on after it', async (t) => {
+	const database = await guarded(t, 'graphile_halt')
+	const utils = await prepare(database)
+	await attachJobs(database)
+	const wanted = 1000
+	await utils.addJobs(Array.from({ length: wanted }, (_, n) => ({ identifier: 'act', payload: { n } })))
+	const ran = []
+	const worker = await work(database, {
+		async act({ n }, { job, query }) {
+			await query('SELECT pg_sleep(0.005)')
+			ran.push({ n, at: job.locked_at })
+		},
+	}, { concurrency: 8 })
+	t.after(worker.stop)
+	await until('the workers are busy', () => ran.length > 20)
+	const halt = await value(database.operator, "SELECT halt_id FROM policy_halt('{}', 'smoke')")
+	const halted = await value(database.operator, 'SELECT clock_timestamp()')
+	await until('what was running is done', async () => await value(database.application,
+		'SELECT count(*) = 0 FROM graphile_worker._private_jobs WHERE locked_at IS NOT NULL'))
+	const left = await value(database.application, 'SELECT count(*)::integer FROM graphile_worker._private_jobs')
+	assert.ok(left > 0, 'it came in time to stop some')
+	assert.deepEqual(ran.filter(({ at }) => at > halted), [])
+	await database.operator.query('SELECT policy_resume($1)', [halt])
+	await until('all have run', () => ran.length >= wanted)
+	assert.ok(ran.filter(({ at }) => at > halted).length >= left)
+	assert.deepEqual(ran.map(({ n }) => n).sort((a, b) => a - b), Array.from({ length: wanted }, (_, n) => n), 'each once')
 })

@@ -1,7 +1,7 @@
 // pg-boss, with and without a guard in front of its table.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { until } from './lib/database.mjs'
+import { until, value } from './lib/database.mjs'
 import { approvals, approve, attach, attachNaively, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { start } from './lib/pg_boss.mjs'
 import { script } from './lib/pg_boss_script.mjs'
@@ -178,6 +178,23 @@ test('a guarded table', async (t) => {
 		await boss.deleteAllJobs('jobs')
 	})
 
+	await t.test('what is cancelled while held, and resumed, is asked about again', async () => {
+		const id = await boss.send('jobs', { do: 'hold', n: 1 })
+		await boss.cancel('jobs', id)
+		assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['superseded'])
+		await boss.resume('jobs', id)
+		assert.deepEqual(await take(boss, 'jobs'), [])
+		await approve(database, id)
+		assert.deepEqual(await take(boss, 'jobs'), [id])
+	})
+
+	await t.test('what is completed while held is asked about no more', async () => {
+		const id = await boss.send('jobs', { do: 'hold', n: 2 })
+		await boss.complete('jobs', id, {}, { includeQueued: true })
+		assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['superseded'])
+		assert.equal(await kept(database, id), undefined)
+	})
+
 	await t.test('what is denied is cancelled, and says why', async () => {
 		const id = await boss.send('jobs', { do: 'deny' })
 		assert.deepEqual(await take(boss, 'jobs'), [])
@@ -233,6 +250,19 @@ test('a guarded table', async (t) => {
 		assert.deepEqual(await take(boss, 'flow'), [], 'nobody has said yes')
 		await approve(database, second.child)
 		assert.deepEqual(await take(boss, 'flow'), [second.child])
+	})
+
+	await t.test('what is halted waits, approved or not', async () => {
+		await boss.createQueue('stopped')
+		const held = await boss.send('stopped', { do: 'hold' })
+		const plain = await boss.send('stopped', { do: 'nothing' })
+		await approve(database, held)
+		const halt = await value(database.operator, `SELECT halt_id FROM policy_halt('{"topic": "stop*"}', 'smoke')`)
+		const late = await boss.send('stopped', { do: 'nothing' })
+		assert.deepEqual(await boss.fetch('stopped', { batchSize: 10, ignoreStartAfter: true }), [])
+		assert.equal((await take(boss, 'jobs', {})).length, 0, 'the other queues go on')
+		await database.operator.query('SELECT policy_resume($1)', [halt])
+		assert.deepEqual((await take(boss, 'stopped')).sort(), [held, plain, late].sort())
 	})
 
 	await t.test('there is evidence for what was stored, and none for what was not', async () => {
