@@ -54,7 +54,7 @@ CREATE TABLE rows AS
 	FROM given g,
 		LATERAL (SELECT ROW(NULL, g.tenant_id, g.topic, g.capability, g.pack_id, g.actor_id, g.actor_type, g.idempotency_key,
 			g.secrets_present, g.risk_tags, g.requires, g.actor_roles, g.labels, g.mcp, g.payload, NULL, NULL, NULL, NULL, NULL,
-			NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::policy.jobs AS row) c;
+			NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::policy.jobs AS row) c;
 SELECT is((SELECT count(*) FROM rows WHERE expected IS NOT NULL), 400::bigint, 'there are rows to compare');
 SELECT is_empty('SELECT n FROM rows WHERE job::text IS DISTINCT FROM expected::text', 'a row''s job reads as what PostgreSQL builds');
 SELECT is_empty('SELECT n FROM rows WHERE job IS DISTINCT FROM expected OR pg_column_size(job) <> pg_column_size(expected)
