@@ -12,6 +12,7 @@ use BenchSession;
 use EvaluationBench;
 use LintBench;
 use Measure qw(rows series missed say_now);
+use ReplayBench;
 use VelocityBench;
 use WritingBench;
 
@@ -24,6 +25,7 @@ my %sections = (
 	cache => \&EvaluationBench::cache,
 	sweeps => \&EvaluationBench::sweeps,
 	lint => \&LintBench::lint,
+	replay => \&ReplayBench::replay,
 	velocity => \&VelocityBench::velocity,
 	writing => \&WritingBench::writing);
 
@@ -81,9 +83,9 @@ my $session = BenchSession->new;
 my $size = { %{ $sizes{ $options{mode} } }, floor => $options{floor} };
 
 @chosen = grep { $_ ne 'sweeps' || $options{mode} eq 'full' }
-  qw(evaluation memory first parallel cache writing velocity lint sweeps)
+  qw(evaluation memory first parallel cache writing velocity replay lint sweeps)
   if !@chosen;
-EvaluationBench::prepare($session, $size) if grep { $_ ne 'lint' && $_ ne 'velocity' } @chosen;
+EvaluationBench::prepare($session, $size) if grep { !/^(?:lint|replay|velocity)$/ } @chosen;
 for my $section (@chosen)
 {
 	my $begun = time;

@@ -31,7 +31,7 @@ my %from_job = (
 
 # 1,000 rules by which most jobs may run and nothing waits for anybody, but what
 # the label hold says.
-sub _policy
+sub policy
 {
 	my $policy = realistic_policy(1_000);
 
@@ -48,7 +48,7 @@ sub _policy
 sub _make_database
 {
 	my ($control, $name) = @_;
-	my $text = BenchSession::literal(policy_yaml(_policy()));
+	my $text = BenchSession::literal(policy_yaml(policy()));
 	my $session;
 
 	$control->ask("CREATE DATABASE $name");
@@ -68,7 +68,7 @@ sub _make_database
 	return $session;
 }
 
-sub _insert_sql
+sub insert_sql
 {
 	my ($source) = @_;
 
@@ -118,7 +118,7 @@ sub _prepare_rows
 	  for 'CREATE SCHEMA saved',
 	  'CREATE UNLOGGED TABLE saved.given AS ' . jobs_sql($count),
 	  'ALTER TABLE saved.given ADD PRIMARY KEY (job_id)',
-	  _insert_sql('saved.given ORDER BY job_id'),
+	  insert_sql('saved.given ORDER BY job_id'),
 	  'CREATE UNLOGGED TABLE saved.jobs AS SELECT row_number() OVER (ORDER BY job_id) AS n, j.* FROM policy.jobs j',
 	  'CREATE UNLOGGED TABLE saved.decisions AS SELECT j.n, d.* FROM saved.jobs j '
 	  . 'JOIN policy.decisions d ON d.job_table = \'policy.jobs\' AND d.job_key = j.job_id::text',
@@ -247,7 +247,7 @@ sub _fill_queue
 {
 	my ($session, $count) = @_;
 
-	$session->ask(_insert_sql("(SELECT job_id, job FROM saved.given WHERE job_id <= $count "
+	$session->ask(insert_sql("(SELECT job_id, job FROM saved.given WHERE job_id <= $count "
 		  . 'ORDER BY job_id) given'));
 	$session->ask('INSERT INTO plain.jobs SELECT * FROM policy.jobs ORDER BY job_id');
 	$session->ask("VACUUM ANALYZE $_") for 'policy.jobs', 'plain.jobs', 'policy.decisions_default';
@@ -280,7 +280,7 @@ sub _held
 	my $other = _make_database($control, 'bench_held');
 	my %ms;
 
-	$other->ask(_insert_sql(
+	$other->ask(insert_sql(
 		"(SELECT jsonb_build_object('topic', 'job.held' || n, 'labels', jsonb_build_object('hold', 'yes')) AS job "
 		  . "FROM generate_series(1, $held) n) given"));
 	_prepare_queue($_, $claims) for $session, $other;
@@ -306,7 +306,7 @@ sub _prepare_queue
 	{
 		_empty($session);
 	}
-	$session->ask(_insert_sql("(SELECT jsonb_build_object('topic', 'job.ready' || n, 'tenant_id', 'tenant-1') AS job "
+	$session->ask(insert_sql("(SELECT jsonb_build_object('topic', 'job.ready' || n, 'tenant_id', 'tenant-1') AS job "
 		  . "FROM generate_series(1, $count) n) given"));
 	$session->ask("VACUUM ANALYZE $_") for 'policy.jobs', 'policy.decisions_default', 'policy.approvals';
 	return;
