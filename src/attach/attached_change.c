@@ -281,7 +281,9 @@ is_halted(Change *change)
 	if (!policy_halted(&job, &halt))
 		return false;
 	policy_halt_evidence(&halt, change->job, &change->key);
-	set_halted(change, &halt);
+	/* Who resumes it now would not find the row: that stays, to be met again. */
+	if (policy_halt_keep(&halt))
+		set_halted(change, &halt);
 	return true;
 }
 

@@ -230,6 +230,19 @@ policy_halt_evidence(const PolicyHalt *halt, Jsonb *job, const PolicyJobKey *key
 	policy_owner_end(&scope);
 }
 
+bool
+policy_halt_keep(const PolicyHalt *halt)
+{
+	static OwnerQuery query = {
+		.text = "SELECT FROM policy.halts h WHERE h.halt_id OPERATOR(pg_catalog.=) $1 "
+		"AND h.resumed_at IS NULL FOR SHARE SKIP LOCKED",
+		.nargs = 1, .types = {INT8OID}
+	};
+	Datum		id = Int64GetDatum(halt->halt_id);
+
+	return policy_owner_execute(&query, &id, NULL) == 1;
+}
+
 /* What a sweep has seen without locking it. */
 typedef struct Seen
 {

@@ -78,6 +78,13 @@ extern void policy_halts_signal(void);
  */
 extern void policy_halt_evidence(const PolicyHalt *halt, Jsonb *job, const PolicyJobKey *key);
 
+/*
+ * Keeps a halt from being resumed until this transaction ends, so that who resumes it
+ * finds what is put aside because of it.  False where somebody resumes it, or has.
+ * Takes a scope of the owner's by itself.
+ */
+extern bool policy_halt_keep(const PolicyHalt *halt);
+
 extern void policy_halts_init(void);
 
 #endif							/* POLICY_HALTS_H */
