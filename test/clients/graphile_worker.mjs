@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { publish, rows, until, value } from './lib/database.mjs'
-import { approvals, approve, attachAsMember, attachNaively, bare, careful, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
+import { approvals, approve, attachAsGuided, attachNaively, bare, careful, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { prepare, work } from './lib/graphile_worker.mjs'
 import { script } from './lib/graphile_worker_script.mjs'
 
-const attachJobs = (database) => attachAsMember(database, 'graphile_worker._private_jobs', 'graphile-worker')
+const attachJobs = (database) => attachAsGuided(database, 'graphile-worker')
 const attachNaive = (database) => attachNaively(database, 'graphile_worker', '_private_jobs', `
 	IF new.payload->>'do' = 'hold' THEN new.run_at := '9000-01-01'; END IF;
 	IF new.payload->>'do' = 'deny' THEN new.attempts := new.max_attempts; END IF;`)

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { until, value } from './lib/database.mjs'
-import { approvals, approve, attach, attachNaively, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
+import { approvals, approve, attachAsGuided, attachNaively, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { start } from './lib/pg_boss.mjs'
 import { script } from './lib/pg_boss_script.mjs'
 
-const attachJobs = (database) => attach(database, 'pgboss', 'job', 'pg-boss')
+const attachJobs = (database) => attachAsGuided(database, 'pg-boss')
 const attachNaive = (database) => attachNaively(database, 'pgboss', 'job', `
 	IF new.data->>'do' = 'hold' THEN
 		new.start_after := '9000-01-01'; new.keep_until := '9000-01-01';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rows, until, value } from './lib/database.mjs'
-import { approvals, approve, attach, attachNaively, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
+import { approvals, approve, attachAsGuided, attachNaively, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { call, missing, prepare, send } from './lib/pgmq.mjs'
 import { script } from './lib/pgmq_script.mjs'
 
@@ -10,7 +10,7 @@ const skip = await missing()
 
 async function attachQueues(database, queues)
 {
-	for (const queue of queues) await attach(database, 'pgmq', `q_${queue}`, 'pgmq')
+	for (const queue of queues) await attachAsGuided(database, 'pgmq', (sql) => sql.replaceAll('q_orders', `q_${queue}`))
 }
 
 test('allowed messages behave as in a bare database', { skip }, async (t) => {

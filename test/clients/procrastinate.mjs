@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rows, until, value } from './lib/database.mjs'
-import { approvals, approve, attachAsMember, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
+import { approvals, approve, attachAsGuided, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { missing, start } from './lib/procrastinate.mjs'
 import { script } from './lib/procrastinate_script.mjs'
 
 const skip = await missing()
-const attachJobs = (database) => attachAsMember(database, 'procrastinate_jobs', 'procrastinate')
+const attachJobs = (database) => attachAsGuided(database, 'Procrastinate')
 
 test('allowed jobs behave as in a bare database', { skip }, async (t) => {
 	const databases = await Promise.all([bare(t, 'procrastinate_bare'), guarded(t, 'procrastinate_allowed', everything)])

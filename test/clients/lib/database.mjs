@@ -6,8 +6,7 @@ import pg from 'pg'
 const { Pool, Client } = pg
 
 export const application = 'clients_application'
-export const operator = 'clients_operator'
-export const member = 'clients_member'
+export const operator = 'guard'
 export const approver = 'clients_approver'
 
 async function asSuperuser(database, run)
@@ -21,16 +20,15 @@ async function asSuperuser(database, run)
 	}
 }
 
-// Roles are the server's, and tests that run at once all want them.  An operator is of no
-// other role; a member is one of the application's, who owns the client's tables.
+// Roles are the server's, and tests that run at once all want them.  The operator is who
+// the guide has attach tables.
 async function ensureRoles(client)
 {
 	await client.query('SELECT pg_advisory_lock(6011)')
-	for (const role of [application, operator, member, approver]) {
+	for (const role of [application, operator, approver]) {
 		const { rows } = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [role])
 		if (rows.length === 0) await client.query(`CREATE ROLE ${role} LOGIN`)
 	}
-	await client.query(`GRANT ${application} TO ${member}`)
 	await client.query('SELECT pg_advisory_unlock(6011)')
 }
 
@@ -51,7 +49,7 @@ export async function createDatabase(t, name)
 	})
 	const undo = []
 	const database = { name, atEnd: (step) => undo.unshift(step) }
-	for (const [key, user] of Object.entries({ superuser: process.env.PGUSER, application, operator, member, approver })) {
+	for (const [key, user] of Object.entries({ superuser: process.env.PGUSER, application, operator, approver })) {
 		database[key] = new Pool({ ...connection(name, user), max: 10 })
 		database[key].on('error', () => {})
 		database[key].on('connect', (client) => client.on('error', () => {}))
@@ -68,7 +66,7 @@ export async function install(database, policy)
 {
 	const { superuser } = database
 	await superuser.query('CREATE EXTENSION policy_engine')
-	await superuser.query("SELECT policy_grant($1, 'operate'), policy_grant($2, 'operate'), policy_grant($3, 'approve')", [operator, member, approver])
+	await superuser.query("SELECT policy_grant($1, 'operate'), policy_grant($2, 'approve')", [operator, approver])
 	await publish(database, policy)
 }
 

@@ -1,5 +1,6 @@
 // Guarding a client's table, and what people then do with its jobs.
-import { application, createDatabase, install, operator, rows, value } from './database.mjs'
+import { readFile } from 'node:fs/promises'
+import { createDatabase, install, rows, value } from './database.mjs'
 
 export const everything = { version: 'v1', defaults: { decision: 'allow', constraints: {} } }
 
@@ -28,18 +29,18 @@ export function bare(t, name)
 	return createDatabase(t, name)
 }
 
-// An operator attaches the table, with no more rights than it takes.
-export async function attach({ application: owner, operator: attaching }, schema, table, preset)
-{
-	await owner.query(`GRANT USAGE ON SCHEMA ${schema} TO ${operator}`)
-	await owner.query(`GRANT SELECT, UPDATE, TRIGGER ON ${schema}.${table} TO ${operator}`)
-	await attaching.query('SELECT policy_attach($1::regclass, $2)', [`${schema}.${table}`, preset])
-}
+const guide = new URL('../../../docs/guard-your-jobs.md', import.meta.url)
 
-// A member of its owner does: its row security, or its own triggers, let no other pass.
-export function attachAsMember({ member: attaching }, table, preset)
+// What the guide has the owner of a queue do, in the first block of its section: each
+// statement as its owner, but what is said to be done as guard.  changed() may put other
+// names in.
+export async function attachAsGuided({ application: owner, operator: attaching }, section, changed = (sql) => sql)
 {
-	return attaching.query('SELECT policy_attach($1::regclass, $2)', [table, preset])
+	const text = await readFile(guide, 'utf8')
+	const block = text.split(`\n## ${section}\n`)[1].match(/```sql\n([^`]*)```/)[1]
+	for (const statement of changed(block).split(/;/).slice(0, -1)) {
+		await (/policy_attach/.test(statement) ? attaching : owner).query(statement)
+	}
 }
 
 // A guard that people write first: a trigger before the insertion, and no other.
