@@ -522,6 +522,17 @@ END
 $$;
 COMMENT ON FUNCTION policy.refuse_attachment(text, text[]) IS 'Raises PE012 where there are problems.';
 
+CREATE FUNCTION policy.forget_attached(job_table text) RETURNS void
+	LANGUAGE sql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
+		WHERE a.job_table = forget_attached.job_table AND a.status IN ('pending', 'approved');
+	DELETE FROM policy.guarded_jobs g WHERE g.job_table = forget_attached.job_table;
+$$;
+COMMENT ON FUNCTION policy.forget_attached(text) IS
+	'Forgets the jobs of a table that is attached no more: nobody is asked about them.';
+
 CREATE FUNCTION policy.keep_attachment(attachment policy.attached_tables)
 	RETURNS policy.attached_tables
 	LANGUAGE plpgsql SECURITY DEFINER
@@ -529,14 +540,24 @@ CREATE FUNCTION policy.keep_attachment(attachment policy.attached_tables)
 	AS $$
 DECLARE
 	made policy.attached_tables := attachment;
+	gone policy.attached_tables;
 BEGIN
 	PERFORM policy.refuse_attachment(policy.table_name(made.relation),
-		ARRAY(SELECT policy.attached_table_problems(made.relation)));
+		ARRAY(SELECT format('%s was attached under this name', a.relation) FROM policy.attached_tables a
+			JOIN pg_class c ON c.oid = a.relation
+			WHERE a.job_table = policy.table_name(made.relation) AND a.relation <> made.relation)
+		|| ARRAY(SELECT policy.attached_table_problems(made.relation)));
 	made.attachment_id := nextval('policy.attachment_id_seq');
 	made.job_table := policy.table_name(made.relation);
 	made.columns := policy.table_columns(made.relation);
 	made.attached_by := policy.outer_role();
 	made.attached_at := clock_timestamp();
+	-- What is left of a table of that name that is gone.
+	FOR gone IN DELETE FROM policy.attached_tables a
+		WHERE a.job_table = made.job_table AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = a.relation)
+		RETURNING a.* LOOP
+		PERFORM policy.forget_attached(gone.job_table);
+	END LOOP;
 	INSERT INTO policy.attached_tables VALUES (made.*);
 	PERFORM policy.make_guards(made);
 	RETURN made;
@@ -620,9 +641,7 @@ BEGIN
 			HINT = 'SELECT job_table FROM policy_attachments lists the tables that are.';
 	END IF;
 	PERFORM policy.drop_guards(gone);
-	UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
-		WHERE a.job_table = gone.job_table AND a.status IN ('pending', 'approved');
-	DELETE FROM policy.guarded_jobs g WHERE g.job_table = gone.job_table;
+	PERFORM policy.forget_attached(gone.job_table);
 	RETURN gone;
 END
 $$;
