@@ -36,6 +36,8 @@ typedef struct InsertSatisfied
 	JobSatisfied known;
 	bool		(*holds) (PolicySatisfied *satisfied, const CompiledRule *rule);
 	MemoryContext context;
+	const AttachedTable *table;
+	const		text *key;
 	bool		is_read;
 	GuardedJob	guarded;
 } InsertSatisfied;
@@ -117,6 +119,8 @@ insert_holds(PolicySatisfied *base, const CompiledRule *rule)
 
 	if (!satisfied->is_read)
 	{
+		satisfied->known.key.table = satisfied->table->job_table;
+		satisfied->known.key.key = text_to_cstring(satisfied->key);
 		guarded_read(&satisfied->known.key, &satisfied->guarded);
 		satisfied->is_read = true;
 		if (satisfied->guarded.is_kept)
@@ -140,14 +144,18 @@ insert_holds(PolicySatisfied *base, const CompiledRule *rule)
 }
 
 static void
-init_satisfied(InsertSatisfied *satisfied, Jsonb *job, AttachedTable *table, MemoryContext context)
+init_satisfied(InsertSatisfied *satisfied, Jsonb *job, const AttachedTable *table,
+			   const text *key, MemoryContext context)
 {
+	PolicyJobKey unread = {NULL, NULL};
+
 	memset(satisfied, 0, sizeof(InsertSatisfied));
-	policy_satisfied_init(&satisfied->known, job, attached_job_key(table), GetCurrentTimestamp(),
-						  1, false);
+	policy_satisfied_init(&satisfied->known, job, unread, GetCurrentTimestamp(), 1, false);
 	satisfied->holds = satisfied->known.base.holds;
 	satisfied->known.base.holds = insert_holds;
 	satisfied->context = context;
+	satisfied->table = table;
+	satisfied->key = key;
 }
 
 static PolicyAttempt *
@@ -207,7 +215,7 @@ keep_decision(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 	AttachedDecision *decision;
 
 	policy_statement_keep(guard, enforced, 0, false, NULL);
-	decision = attached_statement_add(statement, table, attached_key(table));
+	decision = attached_statement_add(statement, table, satisfied->key);
 	decision->decision_id = enforced->decision_id;
 	if (!attached_admits(enforced->verdict.decision) || satisfied->guarded.is_kept ||
 		guard->identities != NIL)
@@ -279,7 +287,7 @@ decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 		return given;
 	}
 	job = policy_stamped_job(attached_job(table), guard->identities, &invalid);
-	init_satisfied(&satisfied, job, table, guard->context);
+	init_satisfied(&satisfied, job, table, attached_key(table), guard->context);
 	policy_enforce(job, invalid, "submit", &satisfied.known.base, begin_attempt(guard), &enforced);
 	if (enforced.verdict.decision == POLICY_DENY && table->raises)
 		attached_raise_denied(table, &enforced);

@@ -45,11 +45,18 @@ json_null(void)
 Jsonb *
 attached_job(AttachedTable *table)
 {
-	bool		isnull;
-	Datum		value = ExecEvalExprSwitchContext(table->job, table->econtext, &isnull);
 	MemoryContext caller = MemoryContextSwitchTo(table->econtext->ecxt_per_tuple_memory);
-	Jsonb	   *job = isnull ? json_null() : DatumGetJsonbP(value);
+	Jsonb	   *job = NULL;
 
+	if (table->object != NULL)
+		job = attached_object_build(table->object, table->econtext);
+	if (job == NULL)
+	{
+		bool		isnull;
+		Datum		value = ExecEvalExpr(table->job, table->econtext, &isnull);
+
+		job = isnull ? json_null() : DatumGetJsonbP(value);
+	}
 	MemoryContextSwitchTo(caller);
 	return job;
 }

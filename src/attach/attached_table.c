@@ -230,6 +230,16 @@ row_expression(AttachedTable *table, Relation relation, const char *source, Oid 
 }
 
 static void
+make_job(AttachedTable *table, Relation relation, const char *source)
+{
+	Expr	   *expression = attach_expression_parse(relation, source, ATTACH_NEW, JSONBOID, -1);
+
+	use_columns(table, attach_expression_columns(expression));
+	table->object = attached_object_make(expression, table->econtext->ecxt_param_list_info);
+	table->job = make_state(table, expression);
+}
+
+static void
 add_guarded(AttachedTable *table, AttrNumber attnum)
 {
 	for (int i = 0; i < table->nguarded; i++)
@@ -383,7 +393,7 @@ build(AttachedTable *table, Relation relation, const AttachedRow *row)
 	table->tupdesc = CreateTupleDescCopyConstr(RelationGetDescr(relation));
 	table->guarded = palloc(sizeof(AttrNumber) * table->tupdesc->natts);
 	make_context(table);
-	table->job = row_expression(table, relation, row_text(row, ATTACHED_JOB), JSONBOID, -1);
+	make_job(table, relation, row_text(row, ATTACHED_JOB));
 	table->key = row_expression(table, relation, row_text(row, ATTACHED_JOB_KEY), TEXTOID, -1);
 	for (int kind = 0; kind < ATTACHED_NFORMS; kind++)
 		make_form(table, relation, kind, row);

@@ -14,6 +14,7 @@
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 
+#include "attach/attached_object.h"
 #include "attach/expression.h"
 
 /* What is set in a row that a decision keeps from running, or lets run. */
@@ -60,6 +61,7 @@ typedef struct AttachedTable
 	TupleTableSlot *old;
 	TupleTableSlot *new;
 	ExprState  *job;
+	AttachedObject *object;		/* the same, faster; NULL: not so */
 	ExprState  *key;
 	ExprState  *starts;
 	ExprState  *ends;			/* NULL: none is given */

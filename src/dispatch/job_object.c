@@ -3,9 +3,7 @@
  *	  The job that a row of policy.jobs is, as jsonb.
  *
  * Every inserted row becomes an object here, so the usual one, without extra, is
- * written byte by byte as PostgreSQL writes it (utils/jsonb.h): columns have a fixed
- * order of keys, and jsonb columns are copied as they are.  Pushing them through a
- * JsonbParseState would take them apart and sort them again, for the same bytes.
+ * written by its parts: columns have a fixed order of keys.
  */
 #include "postgres.h"
 
@@ -13,6 +11,7 @@
 #include "utils/jsonb.h"
 
 #include "dispatch/job_row.h"
+#include "dispatch/object_writer.h"
 
 /* The columns as jsonb orders keys: by length, then by bytes. */
 static const uint8 key_order[] = {
@@ -23,91 +22,31 @@ static const uint8 key_order[] = {
 
 StaticAssertDecl(lengthof(key_order) == JOB_EXTRA - JOB_FIRST_SUBMITTED,
 				 "every column but extra has its place");
-StaticAssertDecl(2 * lengthof(key_order) <= JB_OFFSET_STRIDE,
-				 "only the first entry has an offset");
-
-/* A value that is to be written. */
-typedef struct Part
-{
-	uint8		column;
-	JEntry		type;
-	const char *data;
-	Size		size;
-	bool		aligned;		/* starts on four bytes, the padding before it
-								 * its own */
-} Part;
+StaticAssertDecl(lengthof(key_order) <= OBJECT_MAX_PARTS,
+				 "they can be written by their parts");
 
 static void
-set_part(Part *part, JEntry type, const char *data, Size size, bool aligned)
+read_part(ObjectPart * part, int column, Datum datum)
 {
-	part->type = type;
-	part->data = data;
-	part->size = size;
-	part->aligned = aligned;
-}
-
-static void
-set_scalar_part(Part *part, const JsonbValue *value)
-{
-	switch (value->type)
-	{
-		case jbvNull:
-			set_part(part, JENTRY_ISNULL, NULL, 0, false);
-			break;
-		case jbvBool:
-			set_part(part, value->val.boolean ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE,
-					 NULL, 0, false);
-			break;
-		case jbvNumeric:
-			set_part(part, JENTRY_ISNUMERIC, (const char *) value->val.numeric,
-					 VARSIZE_ANY(value->val.numeric), true);
-			break;
-		default:
-			set_part(part, JENTRY_ISSTRING, value->val.string.val, value->val.string.len,
-					 false);
-			break;
-	}
-}
-
-static void
-set_jsonb_part(Part *part, Datum datum)
-{
-	Jsonb	   *jsonb = DatumGetJsonbP(datum);
-	JsonbValue	scalar;
-
-	if (JB_ROOT_IS_SCALAR(jsonb) && JsonbExtractScalar(&jsonb->root, &scalar))
-		set_scalar_part(part, &scalar);
-	else
-		set_part(part, JENTRY_ISCONTAINER, (const char *) &jsonb->root,
-				 VARSIZE(jsonb) - VARHDRSZ, true);
-}
-
-static void
-read_part(Part *part, int column, Datum datum)
-{
-	text	   *string;
-
-	part->column = column;
+	part->name = job_columns[column].name;
+	part->namelen = job_columns[column].len;
 	switch (job_columns[column].type)
 	{
 		case JOB_COLUMN_TEXT:
-			string = DatumGetTextPP(datum);
-			set_part(part, JENTRY_ISSTRING, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string),
-					 false);
+			object_part_text(part, DatumGetTextPP(datum));
 			break;
 		case JOB_COLUMN_BOOLEAN:
-			set_part(part, DatumGetBool(datum) ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE,
-					 NULL, 0, false);
+			object_part_bool(part, DatumGetBool(datum));
 			break;
 		case JOB_COLUMN_JSONB:
-			set_jsonb_part(part, datum);
+			object_part_jsonb(part, datum);
 			break;
 	}
 }
 
 /* The parts of a row, in the order of their keys; returns how many. */
 static int
-read_parts(const JobRow *row, Part *parts)
+read_parts(const JobRow *row, ObjectPart * parts)
 {
 	int			count = 0;
 
@@ -117,49 +56,6 @@ read_parts(const JobRow *row, Part *parts)
 			read_part(&parts[count++], key_order[i], row->values[key_order[i]]);
 	}
 	return count;
-}
-
-/* Writes the object; NULL where it is larger than jsonb can be. */
-static Jsonb *
-write_parts(const Part *parts, int count)
-{
-	Size		start = VARHDRSZ + sizeof(uint32) + 2 * count * sizeof(JEntry);
-	Size		most = start;
-	Jsonb	   *object;
-	JEntry	   *entries;
-	char	   *at;
-
-	for (int i = 0; i < count; i++)
-		most += job_columns[parts[i].column].len + parts[i].size + sizeof(uint32) - 1;
-	if (most > JENTRY_OFFLENMASK)
-		return NULL;
-	object = palloc(most);
-	object->root.header = count | JB_FOBJECT;
-	entries = object->root.children;
-	at = (char *) object + start;
-	for (int i = 0; i < count; i++)
-	{
-		const JobColumnInfo *column = &job_columns[parts[i].column];
-
-		memcpy(at, column->name, column->len);
-		at += column->len;
-		entries[i] = JENTRY_ISSTRING | column->len;
-	}
-	for (int i = 0; i < count; i++)
-	{
-		char	   *begin = at;
-
-		for (; parts[i].aligned && (at - (char *) object) % sizeof(uint32) != 0; at++)
-			*at = '\0';
-		if (parts[i].size > 0)
-			memcpy(at, parts[i].data, parts[i].size);
-		at += parts[i].size;
-		entries[count + i] = parts[i].type | (JEntry) (at - begin);
-	}
-	if (count > 0)
-		entries[0] |= JENTRY_HAS_OFF;
-	SET_VARSIZE(object, at - (char *) object);
-	return object;
 }
 
 static void
@@ -271,7 +167,7 @@ push_row(const JobRow *row, const char **invalid)
 Jsonb *
 job_row_object(const JobRow *row, const char **invalid)
 {
-	Part		parts[lengthof(key_order)];
+	ObjectPart	parts[lengthof(key_order)];
 	Jsonb	   *object = NULL;
 
 	*invalid = NULL;
@@ -279,7 +175,7 @@ job_row_object(const JobRow *row, const char **invalid)
 	{
 		int			count = read_parts(row, parts);
 
-		object = write_parts(parts, count);
+		object = object_write(parts, count);
 	}
 	if (object == NULL)
 		object = push_row(row, invalid);
