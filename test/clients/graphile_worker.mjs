@@ -251,6 +251,7 @@ test('many workers, votes and ways round at once', async (t) => {
 	await until('all that may run has run', () => ran().length >= due.length)
 	await pass(utils, ...workers)
 	assert.deepEqual(ran(), due, 'each once, and nothing else')
+	assert.equal(await value(database.superuser, 'SELECT count(*)::integer FROM policy_verify()'), 0, 'its evidence is whole')
 })
 
 test('nothing starts after a halt has committed, and all goes on after it', async (t) => {

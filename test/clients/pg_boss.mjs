@@ -265,6 +265,26 @@ test('a guarded table', async (t) => {
 		assert.deepEqual((await take(boss, 'stopped')).sort(), [held, plain, late].sort())
 	})
 
+	await t.test('a migration that takes the guard away is seen, and put right', async () => {
+		const denied = async () => {
+			const id = await boss.send('jobs', { do: 'deny' })
+			return (await take(boss, 'jobs')).includes(id)
+		}
+		const seen = async () => [await value(database.operator, "SELECT present FROM policy_attachments WHERE job_table = 'pgboss.job'"),
+			/pgboss\.job/.test(await value(database.superuser, "SELECT array_to_string(warnings, ' ') FROM policy_status()"))]
+		await database.operator.query('SELECT policy_reattach_all()')
+		assert.deepEqual(await seen(), [true, false])
+		await database.application.query(`DO $$ DECLARE made record; BEGIN
+			FOR made IN SELECT tgname, tgrelid::regclass AS relation FROM pg_trigger WHERE tgname LIKE 'zzz_policy%' AND tgparentid = 0 LOOP
+				EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
+			END LOOP; END $$`)
+		assert.equal(await denied(), true)
+		assert.deepEqual(await seen(), [false, true])
+		await database.operator.query('SELECT policy_reattach_all()')
+		assert.deepEqual(await seen(), [true, false])
+		assert.equal(await denied(), false)
+	})
+
 	await t.test('there is evidence for what was stored, and none for what was not', async () => {
 		const before = await countDecisions(database)
 		assert.notEqual(await boss.sendThrottled('jobs', { n: 1 }, {}, 365 * 86400), null)
@@ -275,4 +295,48 @@ test('a guarded table', async (t) => {
 	})
 
 	assert.deepEqual(boss.errors, [])
+})
+
+test('many workers, votes and ways round at once', async (t) => {
+	const database = await guarded(t, 'pg_boss_stress')
+	const boss = await start(database)
+	await attachJobs(database)
+	const queues = ['shared', 'apart']
+	await boss.createQueue('shared')
+	await boss.createQueue('apart', { partition: true })
+	const what = ['nothing', 'hold', 'deny', 'throttle', 'bound']
+	const jobs = []
+	for (const queue of queues) {
+		const ids = await boss.insert(queue, Array.from({ length: 100 }, (_, n) => ({ data: { do: what[n % what.length], n } })), { returnId: true })
+		for (const id of ids) jobs.push({ queue, id, ...(await boss.findJobs(queue, { id }))[0].data })
+	}
+	const held = jobs.filter((job) => job.do === 'hold')
+	const approved = held.filter((_, n) => n % 2 === 0)
+	const due = [...jobs.filter((job) => !['hold', 'deny'].includes(job.do)), ...approved].map((job) => job.id).sort()
+	const ran = []
+	let over = false
+	const take = async (queue, options) => {
+		while (!over) {
+			const taken = await boss.fetch(queue, { batchSize: 7, ...options })
+			ran.push(...taken.map((job) => job.id))
+			if (taken.length > 0) await boss.complete(queue, taken.map((job) => job.id))
+			else await new Promise((resolve) => setImmediate(resolve))
+		}
+	}
+	const workers = queues.flatMap((queue) => [take(queue), take(queue), take(queue, { ignoreStartAfter: true })])
+	const push = async () => {
+		for (const { queue, id, n } of jobs) {
+			await boss.resume(queue, id)
+			await boss.update(queue, undefined, { id, startAfter: 0, priority: n })
+		}
+	}
+	const vote = async () => {
+		for (const { id } of approved) await approve(database, id)
+	}
+	await Promise.all([push(), vote()])
+	await until('all that may run has run', () => ran.length >= due.length)
+	over = true
+	await Promise.all(workers)
+	assert.deepEqual(ran.sort(), due, 'each once, and nothing else')
+	assert.equal(await value(database.superuser, 'SELECT count(*)::integer FROM policy_verify()'), 0, 'its evidence is whole')
 })

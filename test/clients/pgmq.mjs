@@ -102,8 +102,8 @@ test('a guarded queue', { skip }, async (t) => {
 			assert.deepEqual([message?.msg_id, message?.read_ct], [id, attempt])
 		}
 		assert.equal((await approvals(database, id)).length, 1)
+		assert.deepEqual(await call(database, 'delete', 'work', [id]), [], 'to delete it when its time is over is to take it')
 		assert.deepEqual(await call(database, 'read', 'work', 0, 1), [], 'its rule allows two retries, and no third')
-		await call(database, 'delete', 'work', [id])
 	})
 
 	await t.test('what is denied is never read', async () => {
@@ -137,6 +137,14 @@ test('a guarded queue', { skip }, async (t) => {
 		assert.deepEqual(await take(database, 'work'), [ids[0], ids[3]])
 		assert.deepEqual((await Promise.all(ids.map((id) => decisions(database, id)))).map(([{ decision }]) => decision),
 			['ALLOW', 'DENY', 'REQUIRE_APPROVAL', 'ALLOW'])
+	})
+
+	await t.test('a queue that is created later is guarded once it is asked for', async () => {
+		await database.application.query("SELECT pgmq.create('later')")
+		await database.application.query('GRANT SELECT, UPDATE, TRIGGER ON pgmq.q_later TO guard')
+		await database.operator.query('SELECT policy_reattach_all()')
+		await send(database, 'later', { do: 'deny' })
+		assert.deepEqual(await take(database, 'later'), [])
 	})
 
 	await t.test('what is rolled back leaves no evidence', async () => {
