@@ -9,6 +9,7 @@ REVOKE ALL ON FUNCTION policy_evaluate(jsonb, timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_simulate(jsonb, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_lint(text, timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_test(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION policy_diff(text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_explain(jsonb, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_stage(text, policy_document, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION policy_publish(text, text, text) FROM PUBLIC;

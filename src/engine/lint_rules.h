@@ -1,6 +1,7 @@
 /*
  * lint_rules.h
- *	  Lint: which rules can never do anything, proven.  engine/lint*.c alone.
+ *	  Lint: which rules can never do anything, proven.  For engine/lint*.c,
+ *	  and for replay/diff*.c.
  */
 #ifndef POLICY_LINT_RULES_H
 #define POLICY_LINT_RULES_H
@@ -45,7 +46,10 @@ extern void policy_lint_rules(const Policy *policy, TimestampTz now,
 
 /* lint_compare.c */
 
-/* Whether wherever a rule counts, from now on, over does as surely as asked. */
+/*
+ * Whether wherever a rule counts, from now on, over does as surely as asked.  Of
+ * lint, its work alone is used.
+ */
 extern bool lint_covers(RuleLint *lint, const LintRule *over, const LintRule *rule,
 						LintCover cover);
 

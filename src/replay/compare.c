@@ -160,6 +160,12 @@ is_as_tight(const PolicyConstraint *a, const PolicyConstraint *b, KeyPlace place
 	return true;
 }
 
+bool
+policy_bounds_as_tight(const PolicyConstraint *a, const PolicyConstraint *b)
+{
+	return is_as_tight(a, b, KEY_OUTERMOST);
+}
+
 static bool
 same_jsonb(const Jsonb *a, const Jsonb *b)
 {
@@ -174,8 +180,8 @@ bounds_are_as_tight(const PolicyVerdict *a, const PolicyVerdict *b)
 		a->retry_after_sec < b->retry_after_sec)
 		return false;
 	return same_jsonb(a->constraints, b->constraints) ||
-		is_as_tight(constraint_from_jsonb(a->constraints), constraint_from_jsonb(b->constraints),
-					KEY_OUTERMOST);
+		policy_bounds_as_tight(constraint_from_jsonb(a->constraints),
+							   constraint_from_jsonb(b->constraints));
 }
 
 static bool
@@ -200,9 +206,8 @@ leaves_out(const CompiledApproval *approval, const char *path)
 	return false;
 }
 
-/* Whether who can give approval a, and of what, is within what b asks. */
-static bool
-approval_is_as_strict(const CompiledApproval *a, const CompiledApproval *b)
+bool
+policy_approval_as_strict(const CompiledApproval *a, const CompiledApproval *b)
 {
 	if (a->min_approvals < b->min_approvals || a->expires_in_sec > b->expires_in_sec ||
 		(a->allow_self && !b->allow_self) || (a->napprovers == 0 && b->napprovers > 0))
@@ -252,7 +257,7 @@ approvals_are_as_strict(List *a, List *b)
 		ListCell   *cell;
 
 		foreach(cell, a)
-			met = met || approval_is_as_strict(lfirst(cell), lfirst(wanted));
+			met = met || policy_approval_as_strict(lfirst(cell), lfirst(wanted));
 		if (!met)
 			return false;
 	}

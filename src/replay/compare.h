@@ -40,4 +40,10 @@ typedef struct ComparedVerdict
 extern PolicyChange policy_compare(const ComparedVerdict *from, const ComparedVerdict *to,
 								   Job *job, TimestampTz at, int *why);
 
+/* Whether all that b, an object, bounds is known to be bounded by a as tightly. */
+extern bool policy_bounds_as_tight(const PolicyConstraint *a, const PolicyConstraint *b);
+
+/* Whether who can give approval a, and of what, is known to be within what b asks. */
+extern bool policy_approval_as_strict(const CompiledApproval *a, const CompiledApproval *b);
+
 #endif							/* POLICY_COMPARE_H */

@@ -32,6 +32,8 @@ INSERT INTO expected VALUES
 	('policy_validate(text)', 'SETOF record', 's', 's', false, false, NULL),
 	('policy_lint(text,timestamp with time zone)', 'SETOF record', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_test_document(policy_document)', 'SETOF text', 's', 's', false, false, NULL),
+	('policy_diff(text,text)', 'SETOF record', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy.diff(policy_document,policy_document)', 'SETOF record', 's', 'u', true, false, NULL),
 	('policy_test(text)', 'SETOF text', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_explain(jsonb,text)', 'SETOF record', 's', 'u', false, false, NULL),
 	('policy.explain(policy_document,jsonb,timestamp with time zone)', 'SETOF record', 's', 'u', false, false, NULL),
