@@ -174,14 +174,18 @@ key_direction(const Diff *diff, const DiffRule *changed, const PolicyConstraintP
 {
 	const PolicyConstraint *defaults = diff_default_constraints(diff->from.policy);
 	const PolicyConstraint *usual = alone(pair, diff_value(defaults, pair));
+	DiffDirection direction;
 
 	if (others_set(diff, changed, pair))
 	{
 		if (pair->key.bound == POLICY_BOUND_NONE)
 			return DIFF_EITHER;
-		if ((from == NULL || to == NULL) && usual->u.object.count > 0)
-			return DIFF_EITHER;
-		return bounds_direction(alone(pair, from), alone(pair, to));
+		direction = bounds_direction(alone(pair, from), alone(pair, to));
+		if (from != NULL && to != NULL)
+			return direction;
+		/* Beside another rule's value, one more tightens, if it also does alone. */
+		return usual->u.object.count == 0 &&
+			direction == (from == NULL ? DIFF_TIGHTENS : DIFF_LOOSENS) ? direction : DIFF_EITHER;
 	}
 	return bounds_direction(constraint_fill(alone(pair, from), usual),
 							constraint_fill(alone(pair, to), usual));
@@ -389,6 +393,9 @@ effect_direction(Diff *diff, const DiffRule *from, const DiffRule *to)
 	const PolicyRule *is = to->lint.rule;
 	DiffDirection direction = DIFF_SAME;
 
+	/* One asks for approval and the other makes wait: a job can have both to do. */
+	if (Min(is->decision, was->decision) == POLICY_THROTTLE && is->decision != was->decision)
+		return DIFF_EITHER;
 	if (is->decision != was->decision)
 		direction |= is->decision > was->decision ? DIFF_TIGHTENS : DIFF_LOOSENS;
 	if (is->decision == POLICY_THROTTLE && was->decision == POLICY_THROTTLE &&

@@ -568,6 +568,18 @@ add_exception(StringInfo out, Diff *diff, const PolicyException *from, const Pol
 	add_text_change(out, psprintf("%sticket", prefix), from->ticket, to->ticket);
 }
 
+/* What a mapping has under a key, or NULL. */
+static const PolicyNode *
+find_node(const PolicyNode *mapping, const char *key)
+{
+	for (int i = 0; i < mapping->u.mapping.count; i++)
+	{
+		if (strcmp(mapping->u.mapping.pairs[i].key->u.scalar.text, key) == 0)
+			return mapping->u.mapping.pairs[i].value;
+	}
+	return NULL;
+}
+
 static bool
 same_node(const PolicyNode *a, const PolicyNode *b)
 {
@@ -576,13 +588,42 @@ same_node(const PolicyNode *a, const PolicyNode *b)
 	return constraint_equal(constraint_from_node(a, NULL), constraint_from_node(b, NULL));
 }
 
+/* The same of what is nothing but strings, in lists or by name. */
+static bool
+same_strings(const PolicyNode *a, const PolicyNode *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind == POLICY_NODE_SCALAR)
+		return strcmp(a->u.scalar.text, b->u.scalar.text) == 0;
+	if (a->kind == POLICY_NODE_SEQUENCE)
+	{
+		for (int i = 0; i < a->u.sequence.count && i < b->u.sequence.count; i++)
+		{
+			if (!same_strings(a->u.sequence.items[i], b->u.sequence.items[i]))
+				return false;
+		}
+		return a->u.sequence.count == b->u.sequence.count;
+	}
+	for (int i = 0; i < a->u.mapping.count; i++)
+	{
+		if (!same_strings(a->u.mapping.pairs[i].value,
+						  find_node(b, a->u.mapping.pairs[i].key->u.scalar.text)))
+			return false;
+	}
+	return a->u.mapping.count == b->u.mapping.count;
+}
+
 static bool
 same_remediation(const PolicyRemediation *a, const PolicyRemediation *b)
 {
 	return same_text(a->title, b->title) && same_text(a->summary, b->summary) &&
 		same_text(a->replacement_topic, b->replacement_topic) &&
 		same_text(a->replacement_capability, b->replacement_capability) &&
-		same_node(a->add_labels, b->add_labels) && same_node(a->remove_labels, b->remove_labels);
+		same_strings(a->add_labels, b->add_labels) &&
+		same_strings(a->remove_labels, b->remove_labels);
 }
 
 static const PolicyRemediation *
@@ -721,10 +762,36 @@ diff_append_masks(StringInfo out, const PolicyPathList *from, const PolicyPathLi
 }
 
 static bool
+same_expectation(const char *key, const PolicyNode *a, const PolicyNode *b)
+{
+	if (b == NULL)
+		return false;
+	if (strcmp(key, "constraints") == 0)
+		return same_node(a, b);
+	if (strcmp(key, "decision") == 0)
+		return pg_strcasecmp(a->u.scalar.text, b->u.scalar.text) == 0;
+	return same_strings(a, b);
+}
+
+static bool
+same_expectations(const PolicyNode *a, const PolicyNode *b)
+{
+	for (int i = 0; i < a->u.mapping.count; i++)
+	{
+		const PolicyPair *pair = &a->u.mapping.pairs[i];
+
+		if (!same_expectation(pair->key->u.scalar.text, pair->value,
+							  find_node(b, pair->key->u.scalar.text)))
+			return false;
+	}
+	return a->u.mapping.count == b->u.mapping.count;
+}
+
+static bool
 same_test(const PolicyTest *a, const PolicyTest *b)
 {
 	return a->has_at == b->has_at && (!a->has_at || a->at == b->at) && same_node(a->job, b->job) &&
-		same_node(a->expect, b->expect);
+		same_expectations(a->expect, b->expect);
 }
 
 /* What a policy makes of a test: 0 has none of its name, 1 another one, 2 has it. */

@@ -210,32 +210,54 @@ sub alone
 
 my %rank = (ALLOW => 0, ALLOW_WITH_CONSTRAINTS => 1, THROTTLE => 2, REQUIRE_APPROVAL => 3, DENY => 4);
 
-# Whether all that y bounds x bounds as tightly: one merged into the other changes nothing.
+# Whether all that y bounds x bounds as tightly, and nothing is granted.
 sub as_tight
 {
-	my ($x, $y) = @_;
-	my %y = %$y;
+	my ($x, $y, $inside) = @_;
 
+	for my $key (keys %$y)
+	{
+		return 0 if exists $x->{$key} ? !value_as_tight($key, $x->{$key}, $y->{$key}) : !grants($key, $y->{$key}, $inside);
+	}
 	for my $key (keys %$x)
 	{
-		next if exists $y{$key} || !JSON::PP::is_bool($x->{$key}) || !$x->{$key};
-		return 0 if grants($key);
-	}
-	for my $key (keys %y)
-	{
-		next if !exists $x->{$key} && JSON::PP::is_bool($y{$key}) && $y{$key} && grants($key);
-		return 0 if !exists $x->{$key} || !value_as_tight($key, $x->{$key}, $y{$key});
+		return 0 if !exists $y->{$key} && !only_bounds($key, $x->{$key}, $inside);
 	}
 	return 1;
 }
 
+# What a key is by its name: of two values of it the one that is kept.
+sub kept
+{
+	my ($key, $x, $y) = @_;
+
+	return NaiveEvaluator::merge_constraints({ $key => $x }, { $key => $y })->{$key};
+}
+
 # Whether a key that is true permits something.
+sub permits { return !kept($_[0], JSON::PP::true(), JSON::PP::false()); }
+
+# Whether a key with a value grants what is not granted without it.
 sub grants
 {
-	my ($key) = @_;
-	my $merged = NaiveEvaluator::merge_constraints({ $key => JSON::PP::true() }, { $key => JSON::PP::false() });
+	my ($key, $value, $inside) = @_;
 
-	return !$merged->{$key};
+	return 1 if !$inside && $key eq 'max_retries' && NaiveEvaluator::kind($value) eq 'number';
+	return JSON::PP::is_bool($value) && $value && permits($key);
+}
+
+# Whether a key with a value can do no more than bound.
+sub only_bounds
+{
+	my ($key, $value, $inside) = @_;
+	my $kind = NaiveEvaluator::kind($value);
+	my ($one, $two) = map { NaiveEvaluator::Number->new($_) } 1, 2;
+
+	return (($value ? 1 : 0) != (permits($key) ? 1 : 0)) ? 1 : 0 if $kind eq 'boolean';
+	return !grants($key, $value, $inside) && kept($key, $one, $two)->raw == kept($key, $two, $one)->raw if $kind eq 'number';
+	return encode_json(kept($key, ['a'], ['b'])) ne '["a"]' if $kind eq 'array';
+	return 0 if $kind ne 'object';
+	return !grep { !only_bounds($_, $value->{$_}, 1) } keys %$value;
 }
 
 sub value_as_tight
@@ -245,15 +267,12 @@ sub value_as_tight
 
 	return 1 if NaiveEvaluator::json_equal($x, $y);
 	return 0 if $kind ne NaiveEvaluator::kind($y);
-	return as_tight($x, $y) if $kind eq 'object';
-	for my $merged (
-		NaiveEvaluator::merge_constraints({ $key => $x }, { $key => $y }),
-		NaiveEvaluator::merge_constraints({ $key => $y }, { $key => $x }))
+	return as_tight($x, $y, 1) if $kind eq 'object';
+	for my $merged (kept($key, $x, $y), kept($key, $y, $x))
 	{
-		my $value = $merged->{$key};
+		my ($value, $wanted) = map { $kind eq 'array' ? [ sort map { encode_json($_, 'value') } @$_ ] : $_ } $merged, $kind eq 'array' ? NaiveEvaluator::_distinct(@$x) : $x;
 
-		$_ = $kind eq 'array' ? [ sort map { encode_json($_, 'value') } @$_ ] : $_ for $value, my $wanted = $x;
-		return 0 if !NaiveEvaluator::json_equal($value, $kind eq 'array' ? [ sort map { encode_json($_, 'value') } @$x ] : $x);
+		return 0 if !NaiveEvaluator::json_equal($value, $wanted);
 	}
 	return 1;
 }
@@ -266,6 +285,17 @@ sub votes
 
 	return map { [ $_->{approval}{min_approvals} ? $_->{approval}{min_approvals}->raw : 1, $_->{approval}{allow_self} ? 1 : 0 ] }
 	  grep { decision_of($_) eq 'require_approval' && $matched{ id_of($_) } } @{ $document->{rules} };
+}
+
+# The wait that is left once such a verdict is approved.
+sub wait_behind
+{
+	my ($verdict, $document) = @_;
+	my %matched = map { $_ => 1 } @{ $verdict->{matched_rules} };
+	my @waits = sort { $b <=> $a } map { $_->{velocity} ? $_->{velocity}{window_seconds}->raw : $_->{retry_after_sec} ? $_->{retry_after_sec}->raw : 5 }
+	  grep { decision_of($_) eq 'throttle' && $matched{ id_of($_) } } @{ $document->{rules} };
+
+	return $waits[0] // 0;
 }
 
 sub votes_as_strict
@@ -288,6 +318,8 @@ sub looser
 	return 'decision' if $x_rank < $y_rank;
 	return 'constraints' if $x_rank < 4 && $y_rank < 4 && !as_tight($x->{constraints}, $y->{constraints});
 	return 'wait' if $x_rank == 2 && $y_rank == 2 && $x->{retry_after_sec}->raw < $y->{retry_after_sec}->raw;
+	return 'wait behind an approval' if $x_rank == 3 && $y_rank == 3
+	  && wait_behind($x, $x_document) < wait_behind($y, $y_document);
 	# The default's approval, which both documents have, is every approval's least.
 	return 'approvals' if $x_rank == 3 && $y_rank == 3 && @{ $y->{matched_rules} } && @{ $x->{matched_rules} }
 	  && !votes_as_strict([ votes($x, $x_document), [ 1, 0 ] ], [ votes($y, $y_document) ]);
