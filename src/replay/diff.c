@@ -196,17 +196,25 @@ put_change(Diff *diff, const char *rule, const char *change, StringInfo parts,
 static void
 put_rule(Diff *diff, const DiffRule *from, const DiffRule *to)
 {
-	DiffChange	change = {.kind = DIFF_RULE,.from = from,.to = to};
+	DiffChange	change = {.kind = DIFF_RULE, .from = from, .to = to};
 	StringInfoData parts;
 
 	initStringInfo(&parts);
-	if (to == NULL)
-		appendStringInfo(&parts, "decision: no longer %s", policy_decision_labels[from->lint.rule->decision]);
-	else
-		diff_append_rule(&parts, diff, from, to);
+	diff_append_rule(&parts, diff, from, to);
 	if (parts.len > 0)
-		put_change(diff, to != NULL ? to->lint.rule->id : from->lint.rule->id,
-				   from == NULL ? "added" : to == NULL ? "removed" : "changed", &parts, &change);
+		put_change(diff, to->lint.rule->id, from == NULL ? "added" : "changed", &parts, &change);
+}
+
+static void
+put_removed(Diff *diff, const DiffRule *from)
+{
+	DiffChange	change = {.kind = DIFF_RULE, .from = from};
+	StringInfoData parts;
+
+	initStringInfo(&parts);
+	appendStringInfo(&parts, "decision: no longer %s",
+					 policy_decision_labels[from->lint.rule->decision]);
+	put_change(diff, from->lint.rule->id, "removed", &parts, &change);
 }
 
 static void
@@ -220,7 +228,7 @@ put_renamed(Diff *diff, const DiffRule *from, const DiffRule *to)
 static void
 put_moved(Diff *diff, const DiffRule *to)
 {
-	DiffChange	change = {.kind = DIFF_MOVED,.from = to->other,.to = to};
+	DiffChange	change = {.kind = DIFF_MOVED, .from = to->other, .to = to};
 	const DiffRule *before = to - 1;
 	StringInfoData parts;
 
@@ -312,7 +320,7 @@ put_rows(Diff *diff)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (diff->from.rules[i].other == NULL)
-			put_rule(diff, &diff->from.rules[i], NULL);
+			put_removed(diff, &diff->from.rules[i]);
 		MemoryContextReset(diff->context);
 	}
 	put_masks(diff);

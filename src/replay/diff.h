@@ -1,6 +1,6 @@
 /*
  * diff.h
- *	  What differs between two policies, by meaning (docs/sql-api.md, section 4).
+ *	  What differs between two policies, by meaning (docs/sql-api.md, section 2).
  *
  * A change is judged alone: by what the first policy would be with it.
  */
@@ -74,6 +74,20 @@ typedef struct DiffChange
  * proven within it "may loosen and tighten".
  */
 extern void policy_diff_report(Diff *diff, Policy *from, Policy *to, TimestampTz now);
+
+/* ---- diff_parts.c ---- */
+
+/* A text as a word, and a time as one: palloc'd. */
+extern char *diff_word(const char *text);
+extern char *diff_time_word(TimestampTz at);
+
+/* Appends a part, "; " before it where it is not the first. */
+extern void diff_add_part(StringInfo out, const char *fmt,...) pg_attribute_printf(2, 3);
+
+/* A part that is one word, or has none (NULL): said where it is new, or differs. */
+extern void diff_add_change(StringInfo out, const char *name, const char *from, const char *to);
+extern void diff_add_text(StringInfo out, const char *name, const char *from, const char *to);
+extern void diff_add_number(StringInfo out, const char *name, int64 from, int64 to);
 
 /* ---- diff_words.c ---- */
 

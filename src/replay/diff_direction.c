@@ -183,7 +183,11 @@ key_direction(const Diff *diff, const DiffRule *changed, const PolicyConstraintP
 		direction = bounds_direction(alone(pair, from), alone(pair, to));
 		if (from != NULL && to != NULL)
 			return direction;
-		/* Beside another rule's value, one more tightens, if it also does alone. */
+
+		/*
+		 * Beside another rule's value, one more tightens, if it also does
+		 * alone.
+		 */
 		return usual->u.object.count == 0 &&
 			direction == (from == NULL ? DIFF_TIGHTENS : DIFF_LOOSENS) ? direction : DIFF_EITHER;
 	}
@@ -393,7 +397,10 @@ effect_direction(Diff *diff, const DiffRule *from, const DiffRule *to)
 	const PolicyRule *is = to->lint.rule;
 	DiffDirection direction = DIFF_SAME;
 
-	/* One asks for approval and the other makes wait: a job can have both to do. */
+	/*
+	 * One asks for approval and the other makes wait: a job can have both to
+	 * do.
+	 */
 	if (Min(is->decision, was->decision) == POLICY_THROTTLE && is->decision != was->decision)
 		return DIFF_EITHER;
 	if (is->decision != was->decision)

@@ -67,25 +67,36 @@ place_before(const Diff *diff, const DiffRule *rule)
 	return -1;
 }
 
-/* Copies the rules with one in the place of, before or instead of others. */
+/*
+ * Copies the rules but one, if any, with another, if any, in its place, or where that
+ * belongs.
+ */
 static void
 change_rules(const Diff *diff, const DiffChange *change, Policy *policy)
 {
 	const Policy *from = diff->from.policy;
-	bool		in_place = change->kind == DIFF_RULE && change->from != NULL;
-	int			replaced = change->from != NULL ? change->from->lint.index : -1;
-	int			before = change->to == NULL || in_place ? -2 : place_before(diff, change->to);
+	const DiffRule *added = change->to;
+	int			left_out = change->from != NULL ? change->from->lint.index : -1;
+	int			after = -1;
 	int			count = 0;
 
-	policy->rules = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(PolicyRule) * (from->nrules + 1));
+	if (change->kind == DIFF_MOVED)
+	{
+		after = place_before(diff, change->to);
+		added = change->from;
+	}
+	else if (change->from != NULL)
+		after = left_out;
+	else if (change->to != NULL)
+		after = place_before(diff, change->to);
+	policy->rules = MemoryContextAllocHuge(CurrentMemoryContext,
+										   sizeof(PolicyRule) * (from->nrules + 1));
 	for (int i = -1; i < from->nrules; i++)
 	{
-		if (i >= 0 && i != replaced)
+		if (i >= 0 && i != left_out)
 			policy->rules[count++] = from->rules[i];
-		if (in_place && i == replaced && change->to != NULL)
-			policy->rules[count++] = *change->to->lint.rule;
-		if (i == before)
-			policy->rules[count++] = change->kind == DIFF_MOVED ? *change->from->lint.rule : *change->to->lint.rule;
+		if (i == after && added != NULL)
+			policy->rules[count++] = *added->lint.rule;
 	}
 	policy->nrules = count;
 }
@@ -384,7 +395,7 @@ find_examples(ExampleSearch *search)
 void
 diff_append_direction(StringInfo out, Diff *diff, const DiffChange *change)
 {
-	ExampleSearch search = {.diff = diff,.change = change};
+	ExampleSearch search = {.diff = diff, .change = change};
 
 	search.possible = diff_direction(diff, change);
 	if (search.possible == DIFF_SAME)

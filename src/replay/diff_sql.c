@@ -60,7 +60,7 @@ policy_diff_documents(PG_FUNCTION_ARGS)
 	PolicyDocument *from = PG_GETARG_POLICY_DOCUMENT(0);
 	PolicyDocument *to = PG_GETARG_POLICY_DOCUMENT(1);
 	DiffRows	out;
-	Diff		diff = {.put = put_row,.arg = &out};
+	Diff		diff = {.put = put_row, .arg = &out};
 	MemoryContext context;
 	MemoryContext caller;
 

@@ -4,100 +4,13 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
-#include "utils/timestamp.h"
-
 #include "replay/diff.h"
 
 #define MAX_WORD_CHARS 80
 #define MAX_VALUE_CHARS 200
 #define MAX_LISTED 8
 
-/* ---- words ---- */
-
-static bool
-is_plain(const char *word, int len)
-{
-	for (int i = 0; i < len; i++)
-	{
-		char		c = word[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			  (c != '\0' && strchr("._:/*?@$[]-", c) != NULL)))
-			return false;
-	}
-	return len > 0 && len <= MAX_WORD_CHARS;
-}
-
-static char *
-word(const char *text)
-{
-	int			len = strlen(text);
-
-	return is_plain(text, len) ? pstrdup(text) :
-		psprintf("\"%s\"", policy_shown(text, len, MAX_WORD_CHARS));
-}
-
-static char *
-time_word(TimestampTz at)
-{
-	static const int utc = 0;
-	char		text[MAXDATELEN + 1];
-
-	if (TIMESTAMP_NOT_FINITE(at))
-		return pstrdup("none");
-	return pstrdup(JsonEncodeDateTime(text, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc));
-}
-
-static void add_part(StringInfo out, const char *fmt,...) pg_attribute_printf(2, 3);
-
-static void
-add_part(StringInfo out, const char *fmt,...)
-{
-	int			needed;
-
-	appendStringInfoString(out, out->len > 0 ? "; " : "");
-	for (;;)
-	{
-		va_list		args;
-
-		va_start(args, fmt);
-		needed = appendStringInfoVA(out, fmt, args);
-		va_end(args);
-		if (needed == 0)
-			return;
-		enlargeStringInfo(out, needed);
-	}
-}
-
-/* A part that is one word: said where it is new, and where it differs. */
-static void
-add_change(StringInfo out, const char *name, const char *from, const char *to)
-{
-	if (from != NULL && to != NULL && strcmp(from, to) == 0)
-		return;
-	if (from != NULL && to != NULL)
-		add_part(out, "%s: %s -> %s", name, from, to);
-	else if (to != NULL)
-		add_part(out, "%s: %s", name, to);
-	else if (from != NULL)
-		add_part(out, "%s: no longer %s", name, from);
-}
-
-static void
-add_text_change(StringInfo out, const char *name, const char *from, const char *to)
-{
-	add_change(out, name, from != NULL ? word(from) : NULL, to != NULL ? word(to) : NULL);
-}
-
-static void
-add_number_change(StringInfo out, const char *name, int64 from, int64 to)
-{
-	if (from != to)
-		add_part(out, "%s: " INT64_FORMAT " -> " INT64_FORMAT, name, from, to);
-}
+/* ---- lists ---- */
 
 /* Appends to a list of which no more than MAX_LISTED are shown. */
 static void
@@ -156,7 +69,7 @@ list_patterns(StringInfo out, const PolicyPatternList *list, const PolicyPattern
 	{
 		if (!has_pattern(other, other->count, list->items[i]) &&
 			!has_pattern(list, i, list->items[i]))
-			list_word(out, &count, word(list->items[i]->source));
+			list_word(out, &count, diff_word(list->items[i]->source));
 	}
 	end_list(out, count);
 	return count;
@@ -176,9 +89,9 @@ add_list(StringInfo out, const char *name, const char *kind, const PolicyPattern
 	nadded = list_patterns(&added, to, from);
 	nremoved = list_patterns(&removed, from, to);
 	if (nadded > 0)
-		add_part(out, "%s%s: %s%s", name, kind, from->count > 0 ? "also " : "", added.data);
+		diff_add_part(out, "%s%s: %s%s", name, kind, from->count > 0 ? "also " : "", added.data);
 	if (nremoved > 0)
-		add_part(out, "%s%s: no longer %s", name, kind, removed.data);
+		diff_add_part(out, "%s%s: no longer %s", name, kind, removed.data);
 }
 
 /* all: what a plain list means here. */
@@ -235,21 +148,20 @@ asks_presence(const PolicyLabelCondition *label)
 }
 
 static void
-add_label(StringInfo out, Diff *diff, const char *prefix, PolicyLabelCondition *from,
-		  PolicyLabelCondition *to)
+add_label(StringInfo out, Diff *diff, const char *prefix, const PolicyLabelCondition *label,
+		  PolicyLabelCondition *from, PolicyLabelCondition *to)
 {
 	static const PolicyCondition nothing;
-	PolicyLabelCondition *label = to != NULL ? to : from;
 	char	   *name = psprintf("%slabels.%s", prefix, policy_shown(label->name, label->namelen, MAX_WORD_CHARS));
-	PolicyMatch from_alone = {.labels = from,.nlabels = from != NULL ? 1 : 0};
-	PolicyMatch to_alone = {.labels = to,.nlabels = to != NULL ? 1 : 0};
+	PolicyMatch from_alone = {.labels = from, .nlabels = from != NULL ? 1 : 0};
+	PolicyMatch to_alone = {.labels = to, .nlabels = to != NULL ? 1 : 0};
 
 	if (same_alone(diff, &from_alone, &to_alone))
 		return;
 	if (from != NULL && asks_presence(from))
-		add_part(out, "%s: no longer any value", name);
+		diff_add_part(out, "%s: no longer any value", name);
 	if (to != NULL && asks_presence(to))
-		add_part(out, "%s: any value", name);
+		diff_add_part(out, "%s: any value", name);
 	add_condition(out, name, false, from != NULL ? &from->condition : &nothing,
 				  to != NULL ? &to->condition : &nothing);
 }
@@ -267,16 +179,17 @@ add_match(StringInfo out, Diff *diff, const char *prefix, const PolicyMatch *fro
 	for (int i = 0; i < POLICY_NFIELDS; i++)
 		add_field(out, diff, prefix, i, from, to);
 	for (int i = 0; i < from->nlabels; i++)
-		add_label(out, diff, prefix, &from->labels[i], find_label(to, &from->labels[i]));
+		add_label(out, diff, prefix, &from->labels[i], &from->labels[i],
+				  find_label(to, &from->labels[i]));
 	for (int i = 0; i < to->nlabels; i++)
 	{
 		if (find_label(from, &to->labels[i]) == NULL)
-			add_label(out, diff, prefix, NULL, &to->labels[i]);
+			add_label(out, diff, prefix, &to->labels[i], NULL, &to->labels[i]);
 	}
-	add_change(out, psprintf("%ssecrets_present", prefix), secrets_word(from), secrets_word(to));
-	add_change(out, psprintf("%swhen", prefix),
-			   from->when != NULL ? psprintf("\"%s\"", policy_shown(from->when, strlen(from->when), MAX_VALUE_CHARS)) : NULL,
-			   to->when != NULL ? psprintf("\"%s\"", policy_shown(to->when, strlen(to->when), MAX_VALUE_CHARS)) : NULL);
+	diff_add_change(out, psprintf("%ssecrets_present", prefix), secrets_word(from), secrets_word(to));
+	diff_add_change(out, psprintf("%swhen", prefix),
+					from->when != NULL ? psprintf("\"%s\"", policy_shown(from->when, strlen(from->when), MAX_VALUE_CHARS)) : NULL,
+					to->when != NULL ? psprintf("\"%s\"", policy_shown(to->when, strlen(to->when), MAX_VALUE_CHARS)) : NULL);
 }
 
 static bool
@@ -361,8 +274,8 @@ add_constraints(StringInfo out, const PolicyConstraint *from, const PolicyConstr
 			if (other != NULL && (side == 1 || constraint_equal(pair->value, other)))
 				continue;
 			name = psprintf("constraints.%s", policy_shown(pair->name, pair->len, MAX_WORD_CHARS));
-			add_change(out, name, value_word(pair, diff_value(from, pair)),
-					   value_word(pair, diff_value(to, pair)));
+			diff_add_change(out, name, value_word(pair, diff_value(from, pair)),
+							value_word(pair, diff_value(to, pair)));
 		}
 	}
 }
@@ -462,11 +375,11 @@ add_paths(StringInfo out, const char *name, const PolicyPathList *from, const Po
 		for (int i = 0; i < sides[side]->count; i++)
 		{
 			if (!diff_has_path(sides[1 - side], &sides[side]->items[i]))
-				list_word(&list, &count, word(sides[side]->items[i].source));
+				list_word(&list, &count, diff_word(sides[side]->items[i].source));
 		}
 		end_list(&list, count);
 		if (count > 0)
-			add_part(out, "%s: %s%s", name, side == 1 ? "no longer " : from->count > 0 ? "also " : "", list.data);
+			diff_add_part(out, "%s: %s%s", name, side == 1 ? "no longer " : from->count > 0 ? "also " : "", list.data);
 	}
 }
 
@@ -495,11 +408,11 @@ add_approvers(StringInfo out, const PolicyApproval *from, const PolicyApproval *
 		for (int i = 0; i < sides[side]->napprovers; i++)
 		{
 			if (!has_role(sides[1 - side], sides[side]->approvers[i]))
-				list_word(&list, &count, word(sides[side]->approvers[i]));
+				list_word(&list, &count, diff_word(sides[side]->approvers[i]));
 		}
 		end_list(&list, count);
 		if (count > 0)
-			add_part(out, "approvers: %s%s", side == 1 ? "no longer " : from->napprovers > 0 ? "also " : "", list.data);
+			diff_add_part(out, "approvers: %s%s", side == 1 ? "no longer " : from->napprovers > 0 ? "also " : "", list.data);
 	}
 }
 
@@ -511,9 +424,9 @@ add_approval(StringInfo out, const PolicyApproval *from, const PolicyApproval *t
 	if (from == NULL)
 		from = &policy_default_approval;
 	add_approvers(out, from, to);
-	add_number_change(out, "min_approvals", from->min_approvals, to->min_approvals);
-	add_number_change(out, "expires_in_sec", from->expires_in_sec, to->expires_in_sec);
-	add_change(out, "allow_self", from->allow_self ? "true" : "false", to->allow_self ? "true" : "false");
+	diff_add_number(out, "min_approvals", from->min_approvals, to->min_approvals);
+	diff_add_number(out, "expires_in_sec", from->expires_in_sec, to->expires_in_sec);
+	diff_add_change(out, "allow_self", from->allow_self ? "true" : "false", to->allow_self ? "true" : "false");
 	add_paths(out, "immaterial", &from->immaterial, &to->immaterial);
 }
 
@@ -544,28 +457,28 @@ find_exception(const PolicyRule *rule, const char *id)
 }
 
 static void
-add_exception(StringInfo out, Diff *diff, const PolicyException *from, const PolicyException *to)
+add_exception(StringInfo out, Diff *diff, const char *id, const PolicyException *from,
+			  const PolicyException *to)
 {
-	const char *id = to != NULL ? to->id : from->id;
 	char	   *prefix = psprintf("exception %s: ", id);
 
 	if (to == NULL)
 	{
-		add_part(out, "exception %s is gone", id);
+		diff_add_part(out, "exception %s is gone", id);
 		return;
 	}
 	if (from == NULL)
 	{
 		static const PolicyException nothing = {.reason = "", .expires_at = DT_NOEND};
 
-		add_part(out, "exception %s, until %s", id, time_word(to->expires_at));
+		diff_add_part(out, "exception %s, until %s", id, diff_time_word(to->expires_at));
 		add_match(out, diff, prefix, &nothing.match, &to->match);
 		return;
 	}
 	add_match(out, diff, prefix, &from->match, &to->match);
-	add_change(out, psprintf("%sexpires_at", prefix), time_word(from->expires_at), time_word(to->expires_at));
-	add_text_change(out, psprintf("%sreason", prefix), from->reason, to->reason);
-	add_text_change(out, psprintf("%sticket", prefix), from->ticket, to->ticket);
+	diff_add_change(out, psprintf("%sexpires_at", prefix), diff_time_word(from->expires_at), diff_time_word(to->expires_at));
+	diff_add_text(out, psprintf("%sreason", prefix), from->reason, to->reason);
+	diff_add_text(out, psprintf("%sticket", prefix), from->ticket, to->ticket);
 }
 
 /* What a mapping has under a key, or NULL. */
@@ -641,25 +554,26 @@ static void
 add_blocks(StringInfo out, Diff *diff, const PolicyRule *from, const PolicyRule *to)
 {
 	for (int i = 0; i < from->nexceptions; i++)
-		add_exception(out, diff, &from->exceptions[i], find_exception(to, from->exceptions[i].id));
+		add_exception(out, diff, from->exceptions[i].id, &from->exceptions[i],
+					  find_exception(to, from->exceptions[i].id));
 	for (int i = 0; i < to->nexceptions; i++)
 	{
 		if (find_exception(from, to->exceptions[i].id) == NULL)
-			add_exception(out, diff, NULL, &to->exceptions[i]);
+			add_exception(out, diff, to->exceptions[i].id, NULL, &to->exceptions[i]);
 	}
 	for (int i = 0; i < from->nremediations; i++)
 	{
 		const PolicyRemediation *other = find_remediation(to, from->remediations[i].id);
 
 		if (other == NULL)
-			add_part(out, "remediation %s is gone", from->remediations[i].id);
+			diff_add_part(out, "remediation %s is gone", from->remediations[i].id);
 		else if (!same_remediation(&from->remediations[i], other))
-			add_part(out, "remediation %s is another", other->id);
+			diff_add_part(out, "remediation %s is another", other->id);
 	}
 	for (int i = 0; i < to->nremediations; i++)
 	{
 		if (find_remediation(from, to->remediations[i].id) == NULL)
-			add_part(out, "remediation %s", to->remediations[i].id);
+			diff_add_part(out, "remediation %s", to->remediations[i].id);
 	}
 }
 
@@ -693,16 +607,16 @@ static void
 add_time(StringInfo out, const char *name, TimestampTz from, TimestampTz to)
 {
 	if (from != to)
-		add_change(out, name, TIMESTAMP_NOT_FINITE(from) ? NULL : time_word(from),
-				   TIMESTAMP_NOT_FINITE(to) ? NULL : time_word(to));
+		diff_add_change(out, name, TIMESTAMP_NOT_FINITE(from) ? NULL : diff_time_word(from),
+						TIMESTAMP_NOT_FINITE(to) ? NULL : diff_time_word(to));
 }
 
 /* Every part but the match, the exceptions and the remediations. */
 static void
 add_scalars(StringInfo out, const PolicyRule *from, const PolicyRule *to)
 {
-	add_change(out, "enabled", from->enabled ? "true" : "false", to->enabled ? "true" : "false");
-	add_change(out, "mode", from->monitor ? "monitor" : "enforce", to->monitor ? "monitor" : "enforce");
+	diff_add_change(out, "enabled", from->enabled ? "true" : "false", to->enabled ? "true" : "false");
+	diff_add_change(out, "mode", from->monitor ? "monitor" : "enforce", to->monitor ? "monitor" : "enforce");
 	add_time(out, "not_before", from->not_before, to->not_before);
 	add_time(out, "expires_at", from->expires_at, to->expires_at);
 }
@@ -710,11 +624,11 @@ add_scalars(StringInfo out, const PolicyRule *from, const PolicyRule *to)
 static void
 add_effect(StringInfo out, const PolicyRule *from, const PolicyRule *to)
 {
-	add_text_change(out, "reason", own_reason(from), own_reason(to));
+	diff_add_text(out, "reason", own_reason(from), own_reason(to));
 	add_constraints(out, diff_constraints(from), diff_constraints(to));
 	if (!diff_same_velocity(from->velocity, to->velocity))
-		add_change(out, "velocity", velocity_words(from->velocity), velocity_words(to->velocity));
-	add_number_change(out, "retry_after_sec", own_wait(from), own_wait(to));
+		diff_add_change(out, "velocity", velocity_words(from->velocity), velocity_words(to->velocity));
+	diff_add_number(out, "retry_after_sec", own_wait(from), own_wait(to));
 	add_approval(out, from->approval, to->approval);
 }
 
@@ -722,7 +636,7 @@ void
 diff_append_rule(StringInfo out, Diff *diff, const DiffRule *from, const DiffRule *to)
 {
 	static const PolicyRule nothing = {
-		.enabled = true,.not_before = DT_NOBEGIN,.expires_at = DT_NOEND,
+		.enabled = true, .not_before = DT_NOBEGIN, .expires_at = DT_NOEND,
 		.retry_after_sec = POLICY_DEFAULT_RETRY_AFTER_SEC
 	};
 	const PolicyRule *was = from != NULL ? from->lint.rule : &nothing;
@@ -731,16 +645,16 @@ diff_append_rule(StringInfo out, Diff *diff, const DiffRule *from, const DiffRul
 
 	initStringInfo(&parts);
 	if (from == NULL)
-		add_change(&parts, "decision", NULL, policy_decision_labels[is->decision]);
+		diff_add_change(&parts, "decision", NULL, policy_decision_labels[is->decision]);
 	else
-		add_change(&parts, "decision", policy_decision_labels[was->decision],
-				   policy_decision_labels[is->decision]);
+		diff_add_change(&parts, "decision", policy_decision_labels[was->decision],
+						policy_decision_labels[is->decision]);
 	add_scalars(&parts, was, is);
 	add_match(&parts, diff, "", &was->match, &is->match);
 	add_effect(&parts, was, is);
 	add_blocks(&parts, diff, was, is);
-	add_text_change(&parts, "owner", or_null(was->owner), or_null(is->owner));
-	add_text_change(&parts, "description", or_null(was->description), or_null(is->description));
+	diff_add_text(&parts, "owner", or_null(was->owner), or_null(is->owner));
+	diff_add_text(&parts, "description", or_null(was->description), or_null(is->description));
 	appendStringInfoString(out, parts.data);
 }
 
@@ -749,9 +663,9 @@ diff_append_rule(StringInfo out, Diff *diff, const DiffRule *from, const DiffRul
 void
 diff_append_defaults(StringInfo out, const Policy *from, const Policy *to)
 {
-	add_change(out, "decision", policy_decision_labels[from->default_decision],
-			   policy_decision_labels[to->default_decision]);
-	add_text_change(out, "reason", from->default_reason, to->default_reason);
+	diff_add_change(out, "decision", policy_decision_labels[from->default_decision],
+					policy_decision_labels[to->default_decision]);
+	diff_add_text(out, "reason", from->default_reason, to->default_reason);
 	add_constraints(out, diff_default_constraints(from), diff_default_constraints(to));
 }
 
@@ -818,11 +732,11 @@ add_tests(StringInfo out, const Policy *from, const Policy *to, bool changed, co
 	for (int i = 0; i < to->ntests; i++)
 	{
 		if (look_up_test(from, &to->tests[i]) == (changed ? 1 : 0))
-			list_word(&list, &count, word(to->tests[i].name));
+			list_word(&list, &count, diff_word(to->tests[i].name));
 	}
 	end_list(&list, count);
 	if (count > 0)
-		add_part(out, "tests: %s%s", what, list.data);
+		diff_add_part(out, "tests: %s%s", what, list.data);
 }
 
 void
