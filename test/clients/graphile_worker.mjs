@@ -1,7 +1,7 @@
 // graphile-worker, with and without a guard in front of its table.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { publish, rows, until, value } from './lib/database.mjs'
+import { publish, rows, until, value, withinASecond } from './lib/database.mjs'
 import { approvals, approve, attachAsGuided, attachNaively, bare, careful, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { prepare, work } from './lib/graphile_worker.mjs'
 import { script } from './lib/graphile_worker_script.mjs'
@@ -100,15 +100,16 @@ test('a guarded table', async (t) => {
 
 	await t.test('what is held runs within a second of its approval, woken by it', async (t) => {
 		const worker = await watch(t, database, { pollInterval: 3600000 })
-		const { id } = await utils.addJob('act', { do: 'hold' })
-		await pass(utils, worker)
-		assert.deepEqual(ids(worker), [])
-		const approved = Date.now()
-		await approve(database, id)
-		await until('the approved job has run', () => ids(worker).includes(id))
-		const waited = worker.ran.find((job) => job.id === id).at - approved
-		assert.ok(waited < 1000, `it waited ${waited} ms`)
-		assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['consumed'])
+		await withinASecond(async () => {
+			const { id } = await utils.addJob('act', { do: 'hold' })
+			await pass(utils, worker)
+			assert.ok(!ids(worker).includes(id))
+			const approved = Date.now()
+			await approve(database, id)
+			await until('the approved job has run', () => ids(worker).includes(id))
+			assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['consumed'])
+			return worker.ran.find((job) => job.id === id).at - approved
+		})
 	})
 
 	await t.test('it runs when its client wants it to, where that is later', async (t) => {
@@ -173,11 +174,11 @@ test('a guarded table', async (t) => {
 
 	await t.test('what is throttled runs at its time', async (t) => {
 		const worker = await watch(t, database)
-		const { id } = await utils.addJob('act', { do: 'throttle' })
-		const { run_after: due } = await kept(database, id)
-		await until('it has run', () => ids(worker).includes(id))
-		const late = worker.ran.find((job) => job.id === id).at - due.getTime()
-		assert.ok(late >= 0 && late < 1000, `it ran ${late} ms after its time`)
+		await withinASecond(async () => {
+			const { id, run_at: due } = await utils.addJob('act', { do: 'throttle' })
+			await until('it has run', () => ids(worker).includes(id))
+			return worker.ran.find((job) => job.id === id).at - due
+		})
 	})
 
 	await t.test('a constraint reaches the worker', async (t) => {

@@ -1,7 +1,7 @@
 // pgmq, with and without a guard in front of its queues' tables.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { rows, until, value } from './lib/database.mjs'
+import { rows, until, value, withinASecond } from './lib/database.mjs'
 import { approvals, approve, attachAsGuided, attachNaively, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { call, missing, prepare, send } from './lib/pgmq.mjs'
 import { script } from './lib/pgmq_script.mjs'
@@ -81,17 +81,19 @@ test('a guarded queue', { skip }, async (t) => {
 	await attachQueues(database, ['work'])
 
 	await t.test('what is held is read within a second of its approval', async () => {
-		const id = await send(database, 'work', { do: 'hold' })
-		assert.deepEqual(await take(database, 'work'), [])
-		const read = call(database, 'read_with_poll', 'work', 60, 1, 20, 50)
-		const approved = Date.now()
-		await approve(database, id)
-		const messages = await read
-		const waited = Date.now() - approved
-		assert.deepEqual(messages.map(({ msg_id }) => msg_id), [id])
-		assert.ok(waited < 1000, `it waited ${waited} ms`)
-		assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['consumed'])
-		await call(database, 'delete', 'work', [id])
+		await withinASecond(async () => {
+			const id = await send(database, 'work', { do: 'hold' })
+			assert.deepEqual(await take(database, 'work'), [])
+			const read = call(database, 'read_with_poll', 'work', 60, 1, 20, 50)
+			const approved = Date.now()
+			await approve(database, id)
+			const messages = await read
+			const waited = Date.now() - approved
+			assert.deepEqual(messages.map(({ msg_id }) => msg_id), [id])
+			assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['consumed'])
+			await call(database, 'delete', 'work', [id])
+			return waited
+		})
 	})
 
 	await t.test('what is read again, as its time is over, needs no second approval', async () => {
@@ -113,13 +115,14 @@ test('a guarded queue', { skip }, async (t) => {
 	})
 
 	await t.test('what is throttled is read at its time', async () => {
-		const id = await send(database, 'work', { do: 'throttle' })
-		const { run_after: due } = await kept(database, id)
-		const [message] = await call(database, 'read_with_poll', 'work', 60, 1, 20, 50)
-		assert.equal(message.msg_id, id)
-		const late = message.last_read_at - due
-		assert.ok(late >= 0 && late < 1000, `it was read ${late} ms after its time`)
-		await call(database, 'delete', 'work', [id])
+		await withinASecond(async () => {
+			const id = await send(database, 'work', { do: 'throttle' })
+			const { run_after: due } = await kept(database, id)
+			const [message] = await call(database, 'read_with_poll', 'work', 60, 1, 20, 50)
+			assert.equal(message.msg_id, id)
+			await call(database, 'delete', 'work', [id])
+			return message.last_read_at - due
+		})
 	})
 
 	await t.test('a constraint reaches who reads', async () => {

@@ -1,7 +1,7 @@
 // procrastinate, with and without a guard in front of its table.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { rows, until, value } from './lib/database.mjs'
+import { rows, until, value, withinASecond } from './lib/database.mjs'
 import { approvals, approve, attachAsGuided, bare, countDecisions, decisions, everything, guarded, kept } from './lib/guard.mjs'
 import { missing, start } from './lib/procrastinate.mjs'
 import { script } from './lib/procrastinate_script.mjs'
@@ -27,16 +27,17 @@ test('a guarded table', { skip }, async (t) => {
 	await t.test('what is held runs within a second of its approval, woken by it', async (t) => {
 		await ask('work')
 		t.after(() => ask('stop'))
-		const id = await ask('defer', { args: { do: 'hold' } })
-		const other = await ask('defer', { args: { do: 'nothing' } })
-		await until('the other has run', async () => (await runs(other)).length === 1)
-		assert.deepEqual(await runs(id), [])
-		const approved = Date.now()
-		await approve(database, id)
-		await until('it has run', async () => (await runs(id)).length === 1)
-		const waited = (await runs(id))[0].at - approved
-		assert.ok(waited < 1000, `it waited ${waited} ms`)
-		assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['consumed'])
+		await withinASecond(async () => {
+			const id = await ask('defer', { args: { do: 'hold' } })
+			const other = await ask('defer', { args: { do: 'nothing' } })
+			await until('the other has run', async () => (await runs(other)).length === 1)
+			assert.deepEqual(await runs(id), [])
+			const approved = Date.now()
+			await approve(database, id)
+			await until('it has run', async () => (await runs(id)).length === 1)
+			assert.deepEqual((await approvals(database, id)).map(({ status }) => status), ['consumed'])
+			return (await runs(id))[0].at - approved
+		})
 	})
 
 	await t.test('a retry of what was approved needs no second approval', async () => {
@@ -57,16 +58,15 @@ test('a guarded table', { skip }, async (t) => {
 	})
 
 	await t.test('what is throttled runs at its time', async () => {
-		const id = await ask('defer', { args: { do: 'throttle' } })
-		const { run_after: due } = await kept(database, id)
-		await ask('run')
-		assert.deepEqual(await runs(id), [])
-		await until('it has run', async () => {
-			await ask('run')
-			return (await runs(id)).length === 1
+		await withinASecond(async () => {
+			const id = await ask('defer', { args: { do: 'throttle' } })
+			const { run_after: due } = await kept(database, id)
+			await until('it has run', async () => {
+				await ask('run')
+				return (await runs(id)).length === 1
+			})
+			return (await runs(id))[0].at - due
 		})
-		const late = (await runs(id))[0].at - due
-		assert.ok(late >= 0 && late < 1000, `it ran ${late} ms after its time`)
 	})
 
 	await t.test('what a client makes of a held job is refused or kept for later', async () => {
