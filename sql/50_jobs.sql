@@ -66,15 +66,13 @@ CREATE UNIQUE INDEX jobs_idempotency_key ON policy.jobs
 	((policy.idempotency_hash(tenant_id, extra, idempotency_key)))
 	WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_queue ON policy.jobs
-	((coalesce(run_after, submitted_at)), job_id)
-	WHERE state IN ('ready', 'throttled') AND halt_id IS NULL;
-CREATE INDEX jobs_halted ON policy.jobs (halt_id) WHERE halt_id IS NOT NULL;
+	(halt_id, (coalesce(run_after, submitted_at)), job_id)
+	WHERE state IN ('ready', 'throttled');
 CREATE INDEX jobs_deadline ON policy.jobs (deadline) WHERE state = 'running';
 COMMENT ON TABLE policy.jobs IS
 	'Jobs: decided, enqueued and recorded in the transaction that inserts them. The submitter''s columns, job_id''s neighbours up to extra, are the job; the engine''s, from state on, are overwritten on insert and refused on update.';
 COMMENT ON INDEX policy.jobs_idempotency_key IS 'An idempotency key is unique in its tenant.';
-COMMENT ON INDEX policy.jobs_queue IS 'What policy_claim looks through, in its order.';
-COMMENT ON INDEX policy.jobs_halted IS 'What policy_claim looks through for jobs whose halt was resumed.';
+COMMENT ON INDEX policy.jobs_queue IS 'What policy_claim looks through, in its order; and apart from it what halts keep out of the queue.';
 COMMENT ON INDEX policy.jobs_deadline IS 'What policy_maintain looks through for overrun jobs.';
 COMMENT ON COLUMN policy.jobs.job_id IS 'The engine''s: counts up.';
 COMMENT ON COLUMN policy.jobs.tenant_id IS 'The tenant; NULL is "default".';

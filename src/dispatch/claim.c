@@ -47,7 +47,7 @@ typedef struct Claim
 	"WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['ready', 'throttled']) AND halt_id IS NULL " \
 	"AND coalesce(run_after, submitted_at) OPERATOR(pg_catalog.<=) $1 "
 #define IN_TURN \
-	"ORDER BY coalesce(run_after, submitted_at), job_id LIMIT $2 " \
+	"ORDER BY halt_id, coalesce(run_after, submitted_at), job_id LIMIT $2 " \
 	"FOR UPDATE SKIP LOCKED"
 #define OF_TOPICS "AND policy.topic_matches(topic, $3) "
 #define FROM_PLACE \

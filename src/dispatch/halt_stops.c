@@ -2,8 +2,9 @@
  * halt_stops.c
  *	  Jobs of policy.jobs that halts have stopped: out of the queue, and in evidence.
  *
- * A job that a claim meets and a halt covers gets the halt's id, and is out of the
- * queue's index: the next claim does not meet it.  policy_resume touches no job: the
+ * A job that a claim meets and a halt covers gets the halt's id, and has another place
+ * in the queue's index: the next claim does not meet it.  Whatever moves the job to
+ * another state, or changes it, takes the id away.  policy_resume touches no job: the
  * claims after it put back what it has left aside, in batches, before they look at the
  * queue.  A claim that sets a job aside while its halt is being resumed tells everybody
  * to look again, once it commits (policy_halts_signal); whoever has looked, and found
@@ -261,7 +262,7 @@ look_ahead(QueuePlace from, int most, Seen *seen)
 		"WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['ready', 'throttled']) AND halt_id IS NULL "
 		"AND coalesce(run_after, submitted_at) OPERATOR(pg_catalog.<=) $1 "
 		"AND (coalesce(run_after, submitted_at), job_id) OPERATOR(pg_catalog.>) ($3, $4) "
-		"ORDER BY coalesce(run_after, submitted_at), job_id LIMIT $2",
+		"ORDER BY halt_id, coalesce(run_after, submitted_at), job_id LIMIT $2",
 		.nargs = 4, .types = {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID}
 	};
 	Datum		values[4];
@@ -378,14 +379,15 @@ halt_stops_sweep(QueuePlace from, int most)
 	"FROM ROWS FROM (pg_catalog.unnest(pg_catalog.array_prepend(0::pg_catalog.int8, $1)), " \
 	"pg_catalog.unnest(pg_catalog.array_append($1, 9223372036854775807::pg_catalog.int8))) AS r(after, before) " \
 	"CROSS JOIN LATERAL (SELECT h.job_id FROM policy.jobs h " \
-	"WHERE h.halt_id OPERATOR(pg_catalog.>) r.after AND h.halt_id OPERATOR(pg_catalog.<) r.before "
+	"WHERE h.state OPERATOR(pg_catalog.=) ANY (ARRAY['ready', 'throttled']) " \
+	"AND h.halt_id OPERATOR(pg_catalog.>) r.after AND h.halt_id OPERATOR(pg_catalog.<) r.before "
 
 void
 halt_stops_return(void)
 {
 	static OwnerQuery query = {
 		.text = "UPDATE policy.jobs j SET halt_id = NULL FROM (SELECT s.job_id " LEFT_ASIDE
-		"ORDER BY h.halt_id LIMIT $2 FOR UPDATE SKIP LOCKED) s LIMIT $2) l "
+		"ORDER BY h.halt_id, coalesce(h.run_after, h.submitted_at), h.job_id LIMIT $2 FOR UPDATE SKIP LOCKED) s LIMIT $2) l "
 		"WHERE j.job_id OPERATOR(pg_catalog.=) l.job_id",
 		.nargs = 2, .types = {INT8ARRAYOID, INT8OID}
 	};

@@ -297,7 +297,7 @@ policy_candidate_move(const Candidate *candidate, const char *state)
 {
 	static OwnerQuery query = {
 		.text = "UPDATE policy.jobs SET state = $2, decision_id = $3, decided_at = $4, constraints = $5, "
-		"run_after = $6 WHERE job_id OPERATOR(pg_catalog.=) $1",
+		"run_after = $6, halt_id = NULL WHERE job_id OPERATOR(pg_catalog.=) $1",
 		.nargs = 6, .types = {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID}
 	};
 	bool		waits = strcmp(state, "throttled") == 0;
