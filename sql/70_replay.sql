@@ -158,6 +158,15 @@ SELECT pg_catalog.pg_extension_config_dump('policy.simulation_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('policy.simulations', '');
 SELECT pg_catalog.pg_extension_config_dump('policy.simulation_flips', '');
 
+CREATE FUNCTION policy.replay_job(candidate text, base text, present timestamptz, recorded boolean, job jsonb,
+		at timestamptz DEFAULT NULL, decision_id bigint DEFAULT NULL, job_table text DEFAULT NULL,
+		job_key text DEFAULT NULL, decision policy_decision DEFAULT NULL, snapshot text DEFAULT NULL,
+		unavailable boolean DEFAULT NULL) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'policy_replay_job'
+	LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION policy.replay_job(text, text, timestamptz, boolean, jsonb, timestamptz, bigint, text, text, policy_decision, text, boolean) IS
+	'One job''s part of a replay, in the server''s own format, which policy_replay and policy_replay_query read: what two snapshots say of it. Raises PE002 for an unknown snapshot.';
+
 CREATE FUNCTION policy.replay_jobs(simulation_id bigint, candidate text, base text, present timestamptz,
 		query text, since timestamptz, until timestamptz) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'policy_replay_jobs'

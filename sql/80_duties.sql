@@ -69,6 +69,7 @@ CREATE FUNCTION policy.duty_rights(OUT duty text, OUT privilege text, OUT object
 		('author', 'EXECUTE', 'FUNCTION @extschema@.policy_explain(jsonb, text)'),
 		('author', 'EXECUTE', 'FUNCTION @extschema@.policy_replay(text, timestamptz, timestamptz, text)'),
 		('author', 'EXECUTE', 'FUNCTION @extschema@.policy_replay_query(text, text)'),
+		('author', 'EXECUTE', 'FUNCTION policy.replay_job(text, text, timestamptz, boolean, jsonb, timestamptz, bigint, text, text, @extschema@.policy_decision, text, boolean)'),
 		('author', 'EXECUTE', 'FUNCTION @extschema@.policy_report(bigint)'),
 		('author', 'EXECUTE', 'FUNCTION @extschema@.policy_report_text(bigint)'),
 		('author', 'EXECUTE', 'FUNCTION policy.replays()'),

@@ -76,6 +76,7 @@ INSERT INTO expected VALUES
 	('policy.check_snapshot()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_release()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.refuse_change()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.replay_job(text,text,timestamp with time zone,boolean,jsonb,timestamp with time zone,bigint,text,text,policy_decision,text,boolean)', 'bytea', 's', 's', false, false, NULL),
 	('policy.replay_jobs(bigint,text,text,timestamp with time zone,text,timestamp with time zone,timestamp with time zone)', 'jsonb', 'v', 'u', false, false, NULL),
 	('policy.begin_simulation(text,text)', 'record', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.gate_check(text,boolean,text,text,text)', 'jsonb', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),

@@ -64,6 +64,45 @@ ok($node->poll_query_until('postgres', "SELECT count(*) FROM policy.replay_progr
 is($other->ask($kept), '2 2000', 'and leaves nothing');
 $holder->ask('SELECT pg_advisory_unlock(7)');
 
+# Shared out among workers: each job's tenant is who has replayed it
+my $shared = PolicySession->new($node);
+my %workers = (none => 'max_parallel_workers_per_gather = 0', two => 'max_parallel_workers_per_gather = 2');
+my $simulation = q{SELECT to_jsonb(s) - '{simulation_id,started_at,finished_at,until,run_by,query}'::text[] FROM policy.simulations s ORDER BY simulation_id DESC LIMIT 1};
+my $flips = q{SELECT jsonb_agg(to_jsonb(f) - '{simulation_id,evaluated_at,tenant_id,job}'::text[] ORDER BY f.flip) FROM policy.simulation_flips f WHERE f.simulation_id = (SELECT max(simulation_id) FROM policy.simulations)};
+my $replayers = q{SELECT (count(DISTINCT tenant_id), bool_or(tenant_id = pg_backend_pid()::text))::text FROM policy.simulation_flips WHERE simulation_id = (SELECT max(simulation_id) FROM policy.simulations)};
+
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION process() RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS 'BEGIN RETURN pg_backend_pid(); END';
+	CREATE FUNCTION here() RETURNS text LANGUAGE plpgsql PARALLEL RESTRICTED AS 'BEGIN RETURN pg_backend_pid(); END';
+	CREATE TABLE mine AS SELECT n FROM generate_series(1, 20000) n;
+	INSERT INTO policy.jobs (topic, tenant_id) SELECT 'b', 'acme' FROM generate_series(1, 3000);
+	ANALYZE mine, policy.decisions});
+$shared->ask("SET $_")
+  for 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0', 'min_parallel_table_scan_size = 0', 'parallel_leader_participation = off';
+for my $replay (
+	[ 'recorded jobs', q{policy_replay('strict')} ],
+	[ 'a query of jobs', q{policy_replay_query('strict', 'SELECT jsonb_build_object(''topic'', ''a'', ''tenant_id'', process()) FROM mine; -- mine')} ])
+{
+	my ($what, $call) = @$replay;
+	my %found;
+
+	for my $count (qw(none two))
+	{
+		$shared->ask("SET $workers{$count}");
+		$shared->ask("SELECT simulation_id FROM $call");
+		$found{$count} = [ map { $shared->ask($_) } $simulation, $flips, $replayers ];
+	}
+	like($found{two}[0], qr/"flips": [1-9]/, "$what are replayed");
+	is($found{two}[0], $found{none}[0], 'by two workers to the same end as by none');
+	is($found{two}[1], $found{none}[1], 'with the same flips, in the same order');
+	next if $what ne 'a query of jobs';
+	is($found{none}[2], '(1,t)', 'one process replays them alone');
+	is($found{two}[2], '(2,f)', 'or two workers do');
+}
+$shared->ask(q{SELECT simulation_id FROM policy_replay_query('strict', 'SELECT jsonb_build_object(''topic'', ''a'', ''tenant_id'', here()) FROM mine')});
+is($shared->ask($replayers), '(1,t)', 'a query that workers must not run is not shared out');
+$shared->finish;
+
 # Two who publish at once, both replayed against v1
 $other->ask("SELECT policy_replay('v2'), policy_replay('v3')");
 my $first = PolicySession->new($node);
