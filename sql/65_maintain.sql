@@ -65,6 +65,24 @@ $$;
 COMMENT ON FUNCTION policy.make_partitions() IS
 	'Makes the partitions of this month and the three after it, but for those that it would have to wait more than a second for. Returns how many it made.';
 
+-- A table that somebody attached must not keep all maintenance from being done.
+CREATE FUNCTION policy.pass_over(job_table text, job_key text, state text, message text) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF job_table = 'policy.jobs' OR state LIKE '57%' THEN
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message;
+	END IF;
+	RAISE WARNING USING
+		ERRCODE = state,
+		MESSAGE = format('job %s of %s was passed over: %s', job_key, job_table, message),
+		HINT = 'SELECT * FROM policy_attachments shows what is wrong with its table.';
+END
+$$;
+COMMENT ON FUNCTION policy.pass_over(text, text, text, text) IS
+	'What maintenance does about a job that it cannot move: a warning for one of an attached table, else the error again.';
+
 CREATE FUNCTION policy.expire_approvals(most integer) RETURNS integer
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
@@ -80,12 +98,16 @@ BEGIN
 	LOOP
 		-- Whoever moves a job locks it before its approvals; whom it is locked by
 		-- sees that it has expired, too.
-		IF policy.lock_job(late.job_table, late.job_key, true) <> 'busy' THEN
-			UPDATE policy.approvals a SET status = 'expired', resolved_at = clock_timestamp()
-				WHERE a.approval_id = late.approval_id AND a.status = 'pending'
-					AND a.expires_at <= clock_timestamp();
-			done := done + FOUND::integer;
-		END IF;
+		BEGIN
+			IF policy.lock_job(late.job_table, late.job_key, true) <> 'busy' THEN
+				UPDATE policy.approvals a SET status = 'expired', resolved_at = clock_timestamp()
+					WHERE a.approval_id = late.approval_id AND a.status = 'pending'
+						AND a.expires_at <= clock_timestamp();
+				done := done + FOUND::integer;
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			PERFORM policy.pass_over(late.job_table, late.job_key, SQLSTATE, SQLERRM);
+		END;
 	END LOOP;
 	RETURN done;
 END
@@ -121,16 +143,20 @@ BEGIN
 	LOOP
 		seen := seen + 1;
 		walk.walk_after := asked.approval_id;
-		found := policy.lock_job(asked.job_table, asked.job_key, true);
-		IF found = 'locked' THEN
-			decided := policy.decision_of(asked.job_table, asked.job_key);
-			PERFORM policy.settle_job(asked.job_table, asked.job_key, 'maintain', NULL);
-			redecided := redecided
-				+ (policy.decision_of(asked.job_table, asked.job_key) IS DISTINCT FROM decided)::integer;
-		ELSIF found = 'gone' THEN
-			UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
-				WHERE a.approval_id = asked.approval_id AND a.status = 'pending';
-		END IF;
+		BEGIN
+			found := policy.lock_job(asked.job_table, asked.job_key, true);
+			IF found = 'locked' THEN
+				decided := policy.decision_of(asked.job_table, asked.job_key);
+				PERFORM policy.settle_job(asked.job_table, asked.job_key, 'maintain', NULL);
+				redecided := redecided
+					+ (policy.decision_of(asked.job_table, asked.job_key) IS DISTINCT FROM decided)::integer;
+			ELSIF found = 'gone' THEN
+				UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
+					WHERE a.approval_id = asked.approval_id AND a.status = 'pending';
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			PERFORM policy.pass_over(asked.job_table, asked.job_key, SQLSTATE, SQLERRM);
+		END;
 	END LOOP;
 	more := seen = most;
 	UPDATE policy.maintenance m SET walk_release = active,
@@ -181,6 +207,10 @@ BEGIN
 	timed_out := policy.time_out_jobs(batch);
 	SELECT coalesce(sum(cardinality(s.decision_ids)), 0) INTO sealed FROM @extschema@.policy_seal() s;
 	more := more OR expired = batch OR timed_out = batch;
+	-- What was kept for a retry that has not come while its approval could be used.
+	DELETE FROM policy.guarded_jobs g WHERE g.state = 'gone' AND NOT EXISTS (
+		SELECT FROM policy.approvals a WHERE a.job_key = g.job_key AND a.job_table = g.job_table
+			AND a.status IN ('approved', 'consumed') AND a.expires_at > clock_timestamp());
 	UPDATE policy.maintenance m SET maintained_at = clock_timestamp();
 END
 $$;

@@ -418,8 +418,10 @@ CREATE FUNCTION policy_status(
 			count(*) FILTER (WHERE j.state = 'awaiting_approval') AS awaiting_approval,
 			count(*) FILTER (WHERE j.state = 'throttled') AS throttled,
 			count(*) FILTER (WHERE j.state = 'running') AS running
-			FROM policy.jobs j
-			WHERE j.state IN ('ready', 'awaiting_approval', 'throttled', 'running')) q
+			FROM (SELECT i.state FROM policy.jobs i
+				WHERE i.state IN ('ready', 'awaiting_approval', 'throttled', 'running')
+				UNION ALL SELECT g.state FROM policy.guarded_jobs g
+				WHERE g.state IN ('ready', 'awaiting_approval', 'throttled', 'running')) j) q
 		CROSS JOIN (SELECT min(v.requested_at) AS oldest FROM policy.approvals v
 			WHERE v.status = 'pending') p
 		CROSS JOIN (SELECT coalesce(jsonb_object_agg(e.decision, e.n), '{}') AS mix

@@ -24,6 +24,7 @@ policy_attach_init(void)
 {
 	attached_table_init();
 	policy_attached_settle = attached_approval_changed;
+	policy_attached_peek = attached_peek;
 }
 
 /* policy.outer_role() */

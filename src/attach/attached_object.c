@@ -64,7 +64,7 @@ compare_fields(const void *a, const void *b)
 }
 
 static bool
-has_twins(const AttachedObject * object)
+has_twins(const AttachedObject *object)
 {
 	for (int i = 1; i < object->nfields; i++)
 	{
@@ -118,7 +118,7 @@ read_field(const Field * field, ExprContext *econtext, ObjectPart * part)
 }
 
 Jsonb *
-attached_object_build(const AttachedObject * object, ExprContext *econtext)
+attached_object_build(const AttachedObject *object, ExprContext *econtext)
 {
 	ObjectPart	parts[OBJECT_MAX_PARTS];
 

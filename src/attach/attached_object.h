@@ -14,9 +14,9 @@
 typedef struct AttachedObject AttachedObject;
 
 /* NULL where the expression is anything else, or has values of other types. */
-extern AttachedObject * attached_object_make(Expr *expression, ParamListInfo names);
+extern AttachedObject *attached_object_make(Expr *expression, ParamListInfo names);
 
 /* The object, in the current memory context; NULL where it is too large. */
-extern Jsonb *attached_object_build(const AttachedObject * object, ExprContext *econtext);
+extern Jsonb *attached_object_build(const AttachedObject *object, ExprContext *econtext);
 
 #endif							/* POLICY_ATTACHED_OBJECT_H */

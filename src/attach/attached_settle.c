@@ -37,15 +37,47 @@ typedef struct Locked
 	GuardedJob	guarded;
 	HeapTuple	row;			/* NULL: it is gone */
 	bool		is_busy;		/* somebody else has it */
+	struct Hold *hold;
 } Locked;
 
+/* The table in use, given back with the memory context where an error leaves it. */
+typedef struct Hold
+{
+	MemoryContextCallback release;
+	AttachedTable *table;		/* NULL: it was given back */
+} Hold;
+
+static void
+release_hold(void *arg)
+{
+	Hold	   *hold = arg;
+
+	if (hold->table != NULL)
+		attached_table_release(hold->table);
+	hold->table = NULL;
+}
+
+static Hold *
+hold_table(AttachedTable *table)
+{
+	Hold	   *hold = palloc(sizeof(Hold));
+
+	hold->table = table;
+	hold->release.func = release_hold;
+	hold->release.arg = hold;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &hold->release);
+	return hold;
+}
+
 /*
- * Finds and locks a job, inside of a scope that unlock() ends.  False where its table is
- * not attached, or nothing is kept of it.
+ * Finds a job, and locks it, inside of a scope that unlock() ends.  False where its table
+ * is not attached, or nothing is kept of it.
  */
 static bool
-lock(const char *job_table, const char *job_key, bool skip_locked, Locked *locked)
+find(const char *job_table, const char *job_key, AttachedLock lock, Locked *locked)
 {
+	MemoryContext caller = CurrentMemoryContext;
+	LOCKMODE	mode = lock == ATTACHED_READ ? AccessShareLock : RowExclusiveLock;
 	int64		attachment_id;
 	Oid			root;
 
@@ -55,14 +87,15 @@ lock(const char *job_table, const char *job_key, bool skip_locked, Locked *locke
 	guarded_read(&locked->key, &locked->guarded);
 	if (!locked->guarded.is_kept || !attached_table_find(job_table, &attachment_id, &root))
 		return false;
-	locked->relation = try_relation_open(root, RowExclusiveLock);
+	locked->relation = try_relation_open(root, mode);
 	if (locked->relation == NULL)
 		return false;
 	attached_scope_begin(&locked->scope, attached_table_owner(attachment_id));
+	MemoryContextSwitchTo(caller);
 	locked->table = attached_table_acquire(locked->relation, attachment_id);
-	locked->row = attached_find_row(locked->table, locked->guarded.row_key, skip_locked ?
-									ATTACHED_LOCK_SKIP : ATTACHED_LOCK);
-	if (locked->row == NULL && skip_locked)
+	locked->hold = hold_table(locked->table);
+	locked->row = attached_find_row(locked->table, locked->guarded.row_key, lock);
+	if (locked->row == NULL && lock == ATTACHED_LOCK_SKIP)
 		locked->is_busy = attached_find_row(locked->table, locked->guarded.row_key,
 											ATTACHED_READ) != NULL;
 	/* It may have changed while the lock was waited for. */
@@ -73,7 +106,7 @@ lock(const char *job_table, const char *job_key, bool skip_locked, Locked *locke
 static void
 unlock(Locked *locked)
 {
-	attached_table_release(locked->table);
+	release_hold(locked->hold);
 	attached_scope_end(&locked->scope);
 	table_close(locked->relation, NoLock);
 }
@@ -85,8 +118,8 @@ policy_lock_attached(PG_FUNCTION_ARGS)
 	Locked		locked;
 	const char *found;
 
-	if (!lock(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)),
-			  PG_GETARG_BOOL(2), &locked))
+	if (!find(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+			  PG_GETARG_BOOL(2) ? ATTACHED_LOCK_SKIP : ATTACHED_LOCK, &locked))
 		PG_RETURN_TEXT_P(cstring_to_text("gone"));
 	found = locked.row != NULL ? "locked" : locked.is_busy ? "busy" : "gone";
 	unlock(&locked);
@@ -210,6 +243,36 @@ settle_locked(Locked *locked, const char *source, const char *note)
 	move(locked, state, candidate.now.verdict.reason);
 }
 
+bool
+attached_peek(const PolicyJobKey *key, Candidate *candidate)
+{
+	MemoryContext mine = CurrentMemoryContext;
+	const char *invalid;
+	Jsonb	   *job;
+	OwnerScope	scope;
+	Locked		locked;
+
+	if (!find(key->table, key->key, ATTACHED_READ, &locked))
+		return false;
+	if (locked.row == NULL)
+	{
+		unlock(&locked);
+		return false;
+	}
+	attached_show(locked.table, locked.row);
+	job = policy_stamped_job(attached_job(locked.table), guarded_identities(&locked.guarded),
+							 &invalid);
+	job = (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(job));
+	policy_owner_begin(&scope, POLICY_VERB_PEEK);
+	MemoryContextSwitchTo(mine);
+	guarded_candidate(&locked.key, &locked.guarded, job, invalid, candidate);
+	policy_candidate_decide(candidate, POLICY_VERB_PEEK);
+	policy_owner_end(&scope);
+	unlock(&locked);
+	MemoryContextSwitchTo(mine);
+	return true;
+}
+
 /* Whether a job may be refused so, without a decision. */
 static bool
 may_refuse(const GuardedJob *guarded, const char *to)
@@ -242,7 +305,7 @@ settle(const PolicyJobKey *key, const char *source, const char *note, const char
 	Locked		locked;
 
 	MemoryContextSwitchTo(work);
-	if (lock(key->table, key->key, false, &locked))
+	if (find(key->table, key->key, ATTACHED_LOCK, &locked))
 	{
 		MemoryContextSwitchTo(work);
 		if (locked.row == NULL)

@@ -228,14 +228,15 @@ outlook_of(const JobApproval *approval, const Candidate *candidate)
 }
 
 static void
-set_outlook(const JobApproval *approval, int64 job_id, Datum *values, bool *nulls,
+set_outlook(const JobApproval *approval, const PolicyJobKey *key, int64 job_id, Datum *values, bool *nulls,
 			TupleDesc tupdesc, MemoryContext caller)
 {
 	Candidate	candidate;
 	Oid			decisions[POLICY_NDECISIONS];
 	MemoryContext mine;
 
-	if (!policy_candidate_peek(job_id, &candidate))
+	if (!(job_id != 0 ? policy_candidate_peek(job_id, &candidate) :
+		  policy_attached_peek(key, &candidate)))
 		return;
 	policy_decision_oids(TupleDescAttr(tupdesc, 1)->atttypid, decisions);
 	mine = MemoryContextSwitchTo(caller);
@@ -271,11 +272,11 @@ policy_approval_outlook(PG_FUNCTION_ARGS)
 	tuple.t_data = header;
 	policy_approval_from_tuple(&tuple, rowdesc, &approval);
 	if ((approval.status == POLICY_APPROVAL_PENDING ||
-		 approval.status == POLICY_APPROVAL_APPROVED) &&
-		(job_id = policy_approval_job(&tuple, rowdesc, &key)) != 0)
+		 approval.status == POLICY_APPROVAL_APPROVED))
 	{
+		job_id = policy_approval_job(&tuple, rowdesc, &key);
 		policy_owner_begin(&scope, POLICY_VERB_PEEK);
-		set_outlook(&approval, job_id, values, nulls, tupdesc, caller);
+		set_outlook(&approval, &key, job_id, values, nulls, tupdesc, caller);
 		policy_owner_end(&scope);
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));

@@ -27,6 +27,7 @@ PG_FUNCTION_INFO_V1(policy_settle);
 PG_FUNCTION_INFO_V1(policy_approval_changed);
 
 void		(*policy_attached_settle) (const PolicyJobKey *key, const char *source, const char *to);
+bool		(*policy_attached_peek) (const PolicyJobKey *key, Candidate *candidate);
 
 /* The result of prior_query. */
 enum

@@ -94,4 +94,7 @@ extern char *policy_settle_job(int64 job_id, const char *source, const char *not
 extern void (*policy_attached_settle) (const PolicyJobKey *key, const char *source,
 									   const char *to);
 
+/* policy_candidate_peek() of a job of an attached table; set likewise. */
+extern bool (*policy_attached_peek) (const PolicyJobKey *key, Candidate *candidate);
+
 #endif							/* POLICY_SETTLE_H */

@@ -1,5 +1,5 @@
 \ir attach.psql
-SELECT plan(67);
+SELECT plan(70);
 SELECT is(release('v1', first_rules()), 'v1', 'a policy is in force');
 
 --
@@ -144,6 +144,24 @@ SET LOCAL ROLE policy_test_writer;
 SELECT is(sqlstate_of($$INSERT INTO shop.written VALUES (3, '{"topic": "read.a"}', now(), 'new')$$), '42501', 'who may not use what it is made with writes nothing');
 RESET ROLE;
 SELECT lives_ok($$INSERT INTO shop.written VALUES (3, '{"topic": "read.a"}', now(), 'new')$$, 'who may does');
+
+--
+-- An identity that is bound to who writes the row is the job's, whatever the row says
+--
+CREATE ROLE policy_test_agent LOGIN;
+SELECT policy_grant('policy_test_agent', 'submit', '{"tenant_id": "acme"}') \g /dev/null
+GRANT USAGE ON SCHEMA shop TO policy_test_agent;
+CREATE TABLE shop.claims (id int PRIMARY KEY, topic text, tenant text, status text, run_at timestamptz, payload jsonb);
+SELECT policy_attach('shop.claims', 'table', job => 'jsonb_strip_nulls(jsonb_build_object(''topic'', topic, ''tenant_id'', tenant))') \g /dev/null
+GRANT INSERT ON shop.claims TO policy_test_agent;
+SET LOCAL SESSION AUTHORIZATION policy_test_agent;
+INSERT INTO shop.claims VALUES (1, 'read.a', NULL, 'pending', now()), (2, 'read.a', 'Acme', 'pending', now()), (3, 'read.a', 'other', 'pending', now());
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT string_agg(concat_ws(' ', job ->> 'tenant_id', tenant_id, decision), ', ' ORDER BY job_key) FROM policy.decisions WHERE job_table = 'shop.claims'),
+	'acme acme ALLOW, acme acme ALLOW, other DENY', 'a tenant that is bound is stamped, and a contradiction denied');
+UPDATE shop.claims SET status = 'running';
+SELECT is((SELECT string_agg(status, ' ' ORDER BY id) FROM shop.claims), 'running running denied', 'a start asks for the same tenant');
+SELECT is((SELECT count(*) FROM policy.decisions WHERE job_table = 'shop.claims'), 3::bigint, 'and finds nothing changed');
 
 --
 -- Who may attach

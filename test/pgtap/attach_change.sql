@@ -1,5 +1,5 @@
 \ir attach.psql
-SELECT plan(79);
+SELECT plan(84);
 SELECT release('v1', first_rules() || '
   - {id: twice, match: {topics: ["twice.*"]}, decision: require_approval, approval: {min_approvals: 2}}
   - {id: rare_too, match: {topics: ["rare.*"]}, decision: allow}
@@ -81,6 +81,7 @@ SELECT is(status_of(:throttled), 'pending', 'nor started by its id');
 -- Approved, it goes on as its client wants it
 --
 LISTEN shop_jobs;
+SELECT is((would_be, would_decide, job -> 'topic', rule)::text, '(pending,REQUIRE_APPROVAL,"""prod.a""",prod)', 'the queue shows what re-deciding would give') FROM policy_approvals() WHERE job_key = :'id';
 SELECT is(say('approve', :id), 'approved', 'somebody says yes');
 SELECT is((status_of(:id), kept_of(:'id'), (SELECT run_at FROM shop.jobs WHERE id = :id))::text, '(pending,ready,"2031-01-01 00:00:00+00")',
 	'it goes on, when its client wants it to');
@@ -234,6 +235,31 @@ INSERT INTO shop.jobs (topic, status) VALUES ('drop.a', 'done'), ('prod.a', 'fai
 SELECT is((SELECT count(*) FROM policy.decisions), :decisions::bigint, 'a row that comes in at its end is no job that could run');
 UPDATE shop.jobs SET status = 'pending' WHERE topic = 'drop.a' AND status = 'done';
 SELECT is((SELECT array_agg(t) FROM (SELECT take(id) FROM shop.jobs WHERE topic = 'drop.a') s(t) WHERE t IS NOT NULL), NULL, 'and does not start by being brought back to life');
+
+SELECT bring('prod.m') AS id \gset
+SELECT say('approve', :id) \g /dev/null
+DELETE FROM shop.jobs WHERE id = :id;
+SELECT policy_maintain() \g /dev/null
+SELECT is(kept_of(:'id'), 'gone', 'what was approved and deleted keeps its approval');
+UPDATE policy.approvals SET expires_at = now() WHERE job_key = :'id';
+SELECT policy_maintain() \g /dev/null
+SELECT is(kept_of(:'id'), NULL, 'for as long as that can be used');
+
+--
+-- A table whose guard cannot work any more does not stop maintenance
+--
+CREATE TABLE shop.broken (LIKE shop.jobs INCLUDING ALL);
+SELECT policy_attach('shop.broken', 'table') \g /dev/null
+INSERT INTO shop.broken (topic) VALUES ('prod.a');
+SELECT bring('prod.n') AS id \gset
+UPDATE policy.approvals SET expires_at = now() - interval '1 minute' WHERE status = 'pending';
+ALTER TABLE shop.broken RENAME COLUMN payload TO content;
+SET LOCAL client_min_messages = error;
+SELECT policy_maintain() \g /dev/null
+SET LOCAL client_min_messages = warning;
+SELECT is(kept_of(:'id'), 'expired', 'others are maintained');
+SELECT is(kept_of('1', 'shop.broken'), 'awaiting_approval', 'and its own jobs stay as they are');
+SELECT policy_detach('shop.broken') \g /dev/null
 
 --
 -- ON CONFLICT DO UPDATE: what is stored is decided, and the client keeps what it wanted

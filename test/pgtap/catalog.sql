@@ -227,6 +227,7 @@ INSERT INTO expected VALUES
 	('policy.reattach(policy.attached_tables)', 'text', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy_reattach_all()', 'SETOF record', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.forget_attached(text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.pass_over(text,text,text,text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.duty_rights()', 'SETOF record', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_identity(text,jsonb)', 'void', 'i', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.check_duty(text,text)', 'void', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
