@@ -15,19 +15,43 @@
 /* A bound on all the searches of one comparison, in steps: some seconds. */
 #define DIFF_STEPS INT64CONST(1000000000)
 
+/* Of so many places that `when`s read is something put into examples. */
+#define MAX_READS 32
+
 /* What it costs to look whether two rules mean the same under two ids. */
 #define STEPS_OF_RENAMING 2000
 
 /* ---- the two sides ---- */
 
+/* Keeps what a `when` reads, for examples to have something there. */
+static void
+keep_reads(Diff *diff, const PolicyMatch *match)
+{
+	PolicyPathList reads = {0};
+	PolicyPathList nulls = {0};
+	PolicyDiagnostics ignored;
+	bool		lax;
+
+	policy_diagnostics_init(&ignored);
+	policy_predicate_parse(match->when, (int) strlen(match->when), match->when_mark, &lax, &reads,
+						   &nulls, &ignored);
+	for (int i = 0; i < reads.count && diff->reads.count < MAX_READS; i++)
+	{
+		if (!diff_has_path(&diff->reads, &reads.items[i]))
+			diff->reads.items[diff->reads.count++] = reads.items[i];
+	}
+}
+
 /* As jsonpath prints it, so that one path has one text. */
 static void
-rewrite_when(PolicyMatch *match)
+rewrite_when(Diff *diff, PolicyMatch *match)
 {
 	Datum		path;
 
 	if (match->when == NULL)
 		return;
+	if (diff->reads.count < MAX_READS)
+		keep_reads(diff, match);
 	path = DirectFunctionCall1(jsonpath_in, CStringGetDatum(match->when));
 	match->when = DatumGetCString(DirectFunctionCall1(jsonpath_out, path));
 }
@@ -37,14 +61,14 @@ prepare_rule(Diff *diff, PolicyRule *rule, int index, DiffRule *prepared)
 {
 	LintRule   *lint = &prepared->lint;
 
-	rewrite_when(&rule->match);
+	rewrite_when(diff, &rule->match);
 	lint->rule = rule;
 	lint->index = index;
 	lint->shape = policy_shape(&rule->match);
 	lint->exceptions = palloc0(sizeof(PolicyShape *) * Max(rule->nexceptions, 1));
 	for (int i = 0; i < rule->nexceptions; i++)
 	{
-		rewrite_when(&rule->exceptions[i].match);
+		rewrite_when(diff, &rule->exceptions[i].match);
 		if (rule->exceptions[i].expires_at > diff->now)
 			lint->exceptions[i] = policy_shape(&rule->exceptions[i].match);
 	}
@@ -333,6 +357,7 @@ policy_diff_report(Diff *diff, Policy *from, Policy *to, TimestampTz now)
 {
 	diff->now = now;
 	diff->search.work.left = DIFF_STEPS;
+	diff->reads.items = palloc(sizeof(PolicyPath) * MAX_READS);
 	prepare_side(diff, from, &diff->from);
 	prepare_side(diff, to, &diff->to);
 	diff->context = AllocSetContextCreate(CurrentMemoryContext, "policy_diff row",

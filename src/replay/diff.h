@@ -42,6 +42,7 @@ typedef struct Diff
 {
 	DiffSide	from;
 	DiffSide	to;
+	PolicyPathList reads;		/* of the `when`s of both: some of them */
 	TimestampTz now;			/* nothing before it counts */
 	RuleLint	search;			/* for the work that is left, alone */
 	MemoryContext context;		/* a row's, reset after each */

@@ -4,14 +4,16 @@
  *	  told.
  *
  * Jobs are made from the matches of the changed rules and of those beside them
- * (engine/witness.h).  One that goes the way that was proven impossible takes the claim
+ * (engine/witness.h), with something where a `when` reads the payload.  One that goes the way that was proven impossible takes the claim
  * back.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
@@ -26,6 +28,9 @@
 #define MAX_BESIDE 64
 #define MAX_SHAPES (2 * MAX_BESIDE + 4)
 #define MAX_TIMES 8
+
+/* How deep in a job something is put for a `when` to read. */
+#define MAX_DEPTH 8
 
 /* What a decision, and the compilation of a rule, cost, as PolicyWork counts. */
 #define STEPS_OF_DECISION 2000
@@ -180,13 +185,21 @@ append_verdicts(StringInfo out, const PolicyVerdict *from, const PolicyVerdict *
 		appendStringInfo(out, "%s as before, on other terms", was);
 }
 
+/* The job as it was made, in an order that reads well, unless more was put into it. */
+static char *
+job_text(const PolicyExample *example, const Job *job)
+{
+	return example != NULL ? policy_example_text(example) :
+		JsonbToCString(NULL, &job->source->root, VARSIZE(job->source));
+}
+
 static char *
 example_words(const ExampleSearch *search, const PolicyExample *example, Job *job, TimestampTz at,
 			  const PolicyVerdict *from, const PolicyVerdict *alone)
 {
 	static const int utc = 0;
 	char		time[MAXDATELEN + 1];
-	char	   *text = policy_example_text(example);
+	char	   *text = job_text(example, job);
 	PolicyBudget no_limit = {0};
 	PolicyVerdict all;
 	StringInfoData out;
@@ -236,19 +249,100 @@ is_done(const ExampleSearch *search)
 		 ((search->possible & DIFF_TIGHTENS) == 0 || search->tightened != NULL));
 }
 
+/* Decides a job at each of the times; example is NULL where the job has more. */
+static void
+try_job(ExampleSearch *search, const PolicyExample *example, Jsonb *source)
+{
+	Job			job;
+
+	policy_job_read(source, &job);
+	for (int i = 0; i < search->ntimes && job.invalid == NULL && !is_done(search); i++)
+		try_job_at(search, example, &job, search->times[i]);
+}
+
+/* ---- what a `when` reads ---- */
+
+static Jsonb *
+set_place(Jsonb *job, Datum *keys, int nkeys, Jsonb *value)
+{
+	ArrayType  *path = construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT);
+
+	return DatumGetJsonbP(DirectFunctionCall4(jsonb_set, JsonbPGetDatum(job), PointerGetDatum(path),
+											  JsonbPGetDatum(value), BoolGetDatum(true)));
+}
+
+/* Whether a place is one of the payload's that keys alone lead to. */
+static bool
+is_settable(const PolicyPath *path)
+{
+	if (path->nsteps < 2 || path->nsteps > MAX_DEPTH || path->steps[0].keylen != 7 ||
+		memcmp(path->steps[0].key, "payload", 7) != 0)
+		return false;
+	for (int i = 0; i < path->nsteps; i++)
+	{
+		if (path->steps[i].kind != POLICY_STEP_KEY)
+			return false;
+	}
+	return true;
+}
+
+static Jsonb *
+set_steps(Jsonb *job, const PolicyPath *path, int nsteps, Jsonb *value)
+{
+	Datum		keys[MAX_DEPTH];
+
+	for (int i = 0; i < nsteps; i++)
+		keys[i] = PointerGetDatum(cstring_to_text_with_len(path->steps[i].key, path->steps[i].keylen));
+	return set_place(job, keys, nsteps, value);
+}
+
+/* A job, of no payload, with a value at each place that a `when` reads; NULL: none is. */
+static Jsonb *
+with_reads(const PolicyPathList *reads, Jsonb *job, const char *text)
+{
+	Jsonb	   *value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	Jsonb	   *object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	Jsonb	   *result = job;
+
+	/* From the outside in: what leads to a place is there before it. */
+	for (int depth = 1; depth <= MAX_DEPTH; depth++)
+	{
+		for (int i = 0; i < reads->count; i++)
+		{
+			const PolicyPath *path = &reads->items[i];
+
+			if (path->nsteps >= depth && is_settable(path))
+				result = set_steps(result, path, depth, path->nsteps == depth ? value : object);
+		}
+	}
+	return result != job ? result : NULL;
+}
+
+/*
+ * Tries the job that was asked for, if there is one, and that with what makes `when`s
+ * true or false that would be unknown.
+ */
 static void
 try_asked(ExampleSearch *search, const Asked *asked)
 {
+	static const char *const values[] = {"0", "1000000000", "true", "\"x\""};
 	PolicyExample *example;
-	Job			job;
+	Jsonb	   *job;
 
 	if (is_done(search) ||
 		policy_find_job(asked->inside, asked->ninside, asked->outside, asked->noutside,
 						&search->diff->search.work, &example) != POLICY_FOUND)
 		return;
-	policy_job_read(policy_example_job(example), &job);
-	for (int i = 0; i < search->ntimes && job.invalid == NULL && !is_done(search); i++)
-		try_job_at(search, example, &job, search->times[i]);
+	job = policy_example_job(example);
+	try_job(search, example, job);
+	for (int i = 0; i < (int) lengthof(values) && !is_done(search); i++)
+	{
+		Jsonb	   *more = with_reads(&search->diff->reads, job, values[i]);
+
+		if (more == NULL)
+			return;
+		try_job(search, NULL, more);
+	}
 }
 
 /* ---- which jobs ---- */

@@ -113,6 +113,10 @@ combine: first_match
 rules: [{id: b, decision: throttle}, {id: a, decision: deny}]', 'only tightens', 'a denial under first_match'),
 	('{id: a, decision: allow, constraints: {region: eu}}, {id: b, decision: allow, constraints: {region: us}}', '{id: b, decision: allow, constraints: {region: us}}, {id: a, decision: allow, constraints: {region: eu}}', 'may loosen and tighten', 'an order that says which value holds')
 ) t(a, b, expected, what);
+SELECT is(said('{id: all, decision: allow}, {id: big, match: {when: "$.payload.a.b > 1000"}, decision: deny}', '{id: all, decision: allow}'),
+	'big removed: decision: no longer DENY; only loosens; looser: {"topic": "x"}: DENY -> ALLOW', 'what is unknown is an example');
+SELECT is(said('{id: big, match: {when: "$.payload.a.b > 1000 || $.payload.n > 5"}, decision: deny}, {id: all, match: {topics: [x]}, decision: allow}', '{id: big, match: {when: "$.payload.a.b > 1000 || $.payload.n > 5"}, decision: deny}'),
+	'all removed: decision: no longer ALLOW; only tightens; tighter: {"topic": "x", "payload": {"a": {"b": 0}, "n": 0}}: ALLOW -> DENY', 'where what is unknown hides a change, an example has it');
 SELECT matches(said('{id: all, match: {topics: [x]}, decision: allow}', '{id: all, match: {topics: [x]}, decision: allow}, {id: z, decision: require_approval}'),
 	'; looser: \{"topic": "[^"]+"\}: DENY -> REQUIRE_APPROVAL; tighter: \{"topic": "x"\}: ALLOW -> REQUIRE_APPROVAL$', 'where both can be, both are shown');
 SELECT matches(said('{id: a, match: {topics: [x]}, decision: deny}, {id: b, decision: allow}, {id: c, decision: deny}', '{id: b, decision: allow}'),
