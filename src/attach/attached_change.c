@@ -215,13 +215,24 @@ keep_form(Change *change)
 	return returned(change, attached_keep(change->table, change->new, change->old));
 }
 
+static void
+record_start(Candidate *candidate, bool admits)
+{
+	Recording	recording;
+
+	policy_recording_init(&recording);
+	policy_candidate_record(candidate, &recording);
+	if (!admits)
+		policy_candidate_sync(candidate, &recording);
+	policy_recording_write(&recording);
+}
+
 /* A start: records what has changed, and what it consumes. */
 static bool
 decide_start(Change *change, Candidate *candidate)
 {
 	GuardedJob *guarded = &change->guarded;
 	OwnerScope	scope;
-	Recording	recording;
 	bool		admits;
 
 	begin_scope(&scope, "claim");
@@ -231,14 +242,10 @@ decide_start(Change *change, Candidate *candidate)
 	/* Without a policy nothing starts and nothing changes. */
 	if (candidate->now.policy != NULL)
 	{
-		policy_recording_init(&recording);
 		if (!admits || policy_candidate_changed(candidate, true))
-			policy_candidate_record(candidate, &recording);
+			record_start(candidate, admits);
 		if (admits)
 			policy_candidates_consume(&candidate, 1);
-		else
-			policy_candidate_sync(candidate, &recording);
-		policy_recording_write(&recording);
 	}
 	policy_owner_end(&scope);
 	return admits;
