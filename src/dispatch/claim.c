@@ -300,11 +300,12 @@ claim_batch(Claim *claim)
 {
 	HaltStops	stops = {0};
 	Candidates	candidates;
-	bool		halts = policy_halts_check();
+	bool		again;
+	bool		halts = policy_halts_check(&again);
 
 	if (halts && !somebody_decides())
 	{
-		policy_halts_release();
+		policy_halts_release(again);
 		return 0;
 	}
 	if (policy_halts_leave_jobs())
@@ -323,7 +324,7 @@ claim_batch(Claim *claim)
 		halt_stops_apply(&stops);
 		claim->place = halt_stops_sweep(claim->place, CLAIM_BATCH);
 	}
-	policy_halts_release();
+	policy_halts_release(again);
 	return candidates.count;
 }
 

@@ -88,7 +88,6 @@ static Oid	watched[2];			/* the signal, and policy.halts */
 
 /* The transaction that has START. */
 static LocalTransactionId starts_in = InvalidLocalTransactionId;
-static bool checks_again;		/* the lock that is held is AGAIN */
 
 /* This transaction has made a halt. */
 static bool halts_at_commit = false;
@@ -336,11 +335,11 @@ policy_halts_look(void)
 }
 
 bool
-policy_halts_check(void)
+policy_halts_check(bool *again)
 {
 	watched[0] = policy_relation_known(&signal_relation);
-	checks_again = starts_in == policy_current_lxid();
-	if (checks_again)
+	*again = starts_in == policy_current_lxid();
+	if (*again)
 	{
 		LOCKTAG		tag = again_tag();
 
@@ -356,11 +355,11 @@ policy_halts_check(void)
 }
 
 void
-policy_halts_release(void)
+policy_halts_release(bool again)
 {
 	LOCKTAG		tag = again_tag();
 
-	if (checks_again)
+	if (again)
 		LockRelease(&tag, AGAIN_LOCK, false);
 	else
 		UnlockRelationOid(watched[0], CHECK_LOCK);
@@ -383,9 +382,10 @@ policy_halts_cover(const Job *job, PolicyHalt *halt)
 bool
 policy_halted(const Job *job, PolicyHalt *halt)
 {
-	bool		covered = policy_halts_check() && policy_halts_cover(job, halt);
+	bool		again;
+	bool		covered = policy_halts_check(&again) && policy_halts_cover(job, halt);
 
-	policy_halts_release();
+	policy_halts_release(again);
 	return covered;
 }
 

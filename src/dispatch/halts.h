@@ -45,11 +45,11 @@ extern bool policy_halted(const Job *job, PolicyHalt *halt);
 /*
  * The same for many jobs.  policy_halts_check() says whether any halt is in force; from
  * there to policy_halts_release() policy_halts_cover() tells of each job, and what is
- * not covered may start.  An error releases, too.
+ * not covered may start.  *again is which lock it has taken.  An error releases, too.
  */
-extern bool policy_halts_check(void);
+extern bool policy_halts_check(bool *again);
 extern bool policy_halts_cover(const Job *job, PolicyHalt *halt);
-extern void policy_halts_release(void);
+extern void policy_halts_release(bool again);
 
 /* Whether any halt is in force, for who starts nothing: takes no lock. */
 extern bool policy_halts_look(void);

@@ -1,6 +1,6 @@
 -- Halts: what they cover does not start; what else there is goes on.
 \ir queue.psql
-SELECT plan(128);
+SELECT plan(130);
 CREATE ROLE policy_test_approver LOGIN;
 CREATE ROLE policy_test_operator LOGIN;
 CREATE ROLE policy_test_pool LOGIN;
@@ -219,6 +219,26 @@ SELECT claimed() \g /dev/null
 SELECT is((SELECT (actor_id, job)::text FROM policy.decisions WHERE source = 'halt' AND job_table = 'policy.jobs' AND job_key = :'masked'),
 	('***'::text, '{"topic": "read.m", "payload": {"open": 1, "secret": "***"}, "actor_id": "***"}'::jsonb)::text, 'what evidence masks is masked in that of halts');
 SELECT resume_all() \g /dev/null
+
+-- A claim within a claim
+SAVEPOINT nested;
+SELECT empty_queue() \g /dev/null
+CREATE FUNCTION claim_more() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF new.state = 'running' AND new.claimed_by = 'w' THEN
+		PERFORM public.policy_claim('nested', 1);
+	END IF;
+	RETURN new;
+END
+$$;
+CREATE TRIGGER claim_more AFTER UPDATE ON policy.jobs FOR EACH ROW EXECUTE FUNCTION claim_more();
+SELECT submit('read.n'), submit('read.n'), submit('read.o') \g /dev/null
+SELECT halt('{"topic": "read.o"}') \g /dev/null
+SELECT (claim('w')).job_id \g /dev/null
+SELECT is((SELECT array_agg(claimed_by ORDER BY job_id) FROM policy.jobs WHERE topic = 'read.n'), '{w,nested}', 'a trigger of a claim may claim');
+SELECT is((SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode IN ('RowExclusiveLock', 'ShareLock')
+		AND 'policy.halt_signal'::regclass IN (relation, objid)), 0::bigint, 'and leaves no lock behind that a halt would wait for at its commit');
+ROLLBACK TO nested;
 
 --
 -- Nobody changes halts behind their back
