@@ -8,6 +8,7 @@ use Getopt::Long;
 use JSON::PP ();
 use POSIX ();
 
+use AttachBench;
 use BenchSession;
 use EvaluationBench;
 use LintBench;
@@ -18,6 +19,7 @@ use WritingBench;
 
 my %options = (mode => 'full', commit => 'unknown');
 my %sections = (
+	attach => \&AttachBench::attach,
 	evaluation => \&EvaluationBench::evaluation,
 	memory => \&EvaluationBench::memory,
 	first => \&EvaluationBench::first_decision,
@@ -83,9 +85,9 @@ my $session = BenchSession->new;
 my $size = { %{ $sizes{ $options{mode} } }, floor => $options{floor} };
 
 @chosen = grep { $_ ne 'sweeps' || $options{mode} eq 'full' }
-  qw(evaluation memory first parallel cache writing velocity replay lint sweeps)
+  qw(evaluation memory first parallel cache writing attach velocity replay lint sweeps)
   if !@chosen;
-EvaluationBench::prepare($session, $size) if grep { !/^(?:lint|replay|velocity)$/ } @chosen;
+EvaluationBench::prepare($session, $size) if grep { !/^(?:attach|lint|replay|velocity)$/ } @chosen;
 for my $section (@chosen)
 {
 	my $begun = time;
