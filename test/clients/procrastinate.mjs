@@ -27,6 +27,10 @@ test('a guarded table', { skip }, async (t) => {
 	await t.test('what is held runs within a second of its approval, woken by it', async (t) => {
 		await ask('work')
 		t.after(() => ask('stop'))
+
+		// It does not poll: what is told before it listens it never hears.
+		await until('the worker listens', () => value(database.application,
+			"SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query ~* '^\\s*LISTEN'"))
 		await withinASecond(async () => {
 			const id = await ask('defer', { args: { do: 'hold' } })
 			const other = await ask('defer', { args: { do: 'nothing' } })
