@@ -28,7 +28,7 @@ sub _table
 sub attach
 {
 	my ($control, $size) = @_;
-	my $rows = $size->{inserted};
+	my $rows = $size->{inserted} / 2;
 	my ($session, %ms);
 
 	$control->ask("CREATE DATABASE $database");

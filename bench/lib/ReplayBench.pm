@@ -131,7 +131,7 @@ sub replay
 
 	_check(_replay($first), $jobs);
 	%ms = interleaved(
-		$jobs > 1_000_000 ? 1 : $size->{rounds},
+		$jobs > 1_000_000 ? 1 : 5,
 		(
 			map {
 				my $count = $_;
