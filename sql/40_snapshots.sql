@@ -286,6 +286,7 @@ BEGIN
 			DETAIL = 'Nothing was released.',
 			HINT = 'Publish without override_reason, or have somebody publish who holds the duty.';
 	END IF;
+	PERFORM policy.require_tests(policy_publish.snapshot);
 	IF policy_publish.override_reason IS NOT NULL THEN
 		made := policy.release('publish', policy_publish.snapshot, policy_publish.note, active.release_id,
 							   policy_publish.override_reason, NULL, NULL);
@@ -298,7 +299,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION policy_publish(text, text, text) IS
-	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Refuses unless its own tests pass and a simulation against what is active now is within the gate, or its flips were acknowledged; an override, which is recorded, passes all the same. Raises PE002 for an unknown snapshot, PE004 where it was not replayed, PE005 for a stale simulation, PE006 outside the gate, PE007 where its own tests fail, 42501 for an override without the duty, PE016 where somebody else released meanwhile.';
+	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Refuses unless its own tests pass and a simulation against what is active now is within the gate, or its flips were acknowledged; an override, which is recorded, needs no simulation. Raises PE002 for an unknown snapshot, PE004 where it was not replayed, PE005 for a stale simulation, PE006 outside the gate, PE007 where its own tests fail, 42501 for an override without the duty, PE016 where somebody else released meanwhile.';
 
 CREATE FUNCTION policy_rollback(target_snapshot text, note text)
 	RETURNS policy.releases

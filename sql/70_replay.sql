@@ -377,7 +377,28 @@ $$;
 COMMENT ON FUNCTION policy_acknowledge(bigint, text) IS
 	'Accepts exactly the flips of a simulation, by somebody who did not stage its snapshot; returns it. Once acknowledged it stays so. Raises no_data_found for an unknown simulation, insufficient_privilege for who staged the snapshot.';
 
--- What may pass: its own tests, and a simulation against what is active now.
+-- Asked of an override, too: who means another document stages it without the test.
+CREATE FUNCTION policy.require_tests(snapshot text) RETURNS void
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	failed integer := policy.tests_failed(require_tests.snapshot);
+BEGIN
+	IF failed > 0 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PE007',
+			MESSAGE = format('%s of the own tests of snapshot "%s" %s', failed, require_tests.snapshot,
+				CASE failed WHEN 1 THEN 'fails' ELSE 'fail' END),
+			DETAIL = 'Nothing was released.',
+			HINT = format('SELECT policy_test(%L)', require_tests.snapshot);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION policy.require_tests(text) IS
+	'Raises PE007 where tests of a stored snapshot''s own fail.';
+
+-- What may pass: a simulation against what is active now.
 CREATE FUNCTION policy.pass_gate(snapshot text, active policy.active, OUT simulation_id bigint, OUT loosened bigint)
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
@@ -387,17 +408,8 @@ DECLARE
 	newest policy.simulations;
 	gate jsonb;
 	failing text;
-	failed integer := policy.tests_failed(pass_gate.snapshot);
 	replay text := format('SELECT * FROM policy_replay(%L)', pass_gate.snapshot);
 BEGIN
-	IF failed > 0 THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'PE007',
-			MESSAGE = format('%s of the own tests of snapshot "%s" %s', failed, pass_gate.snapshot,
-				CASE failed WHEN 1 THEN 'fails' ELSE 'fail' END),
-			DETAIL = 'Nothing was released.',
-			HINT = format('SELECT policy_test(%L)', pass_gate.snapshot);
-	END IF;
 	IF NOT current_setting('policy_engine.require_simulation')::boolean
 		OR NOT EXISTS (SELECT FROM policy.decisions d WHERE d.source IN ('submit', 'update')) THEN
 		RETURN;

@@ -120,6 +120,7 @@ INSERT INTO expected VALUES
 	('policy_report(bigint)', 'text', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_report_text(bigint)', 'text', 's', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
 	('policy_acknowledge(bigint,text)', 'policy.simulations', 'v', 'u', false, true, 'search_path=pg_catalog, pg_temp'),
+	('policy.require_tests(text)', 'void', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.pass_gate(text,policy.active)', 'record', 's', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.rollback_loosens(text,text)', 'bigint', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.record_override(policy.releases)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
