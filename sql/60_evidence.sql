@@ -6,8 +6,9 @@ CREATE VIEW policy.decision_mix AS
 	SELECT date_trunc('hour', d.decided_at) AS hour, d.decision, d.matched_rule AS rule,
 		count(*) AS decisions
 	FROM policy.decisions d
+	WHERE d.job_table NOT IN ('policy.releases', 'policy.halts')
 	GROUP BY 1, 2, 3;
-COMMENT ON VIEW policy.decision_mix IS 'Decisions by hour, decision and winning rule.';
+COMMENT ON VIEW policy.decision_mix IS 'Decisions of jobs by hour, decision and winning rule: overrides and halts themselves are none.';
 COMMENT ON COLUMN policy.decision_mix.hour IS 'The hour''s beginning.';
 COMMENT ON COLUMN policy.decision_mix.decision IS 'The decision.';
 COMMENT ON COLUMN policy.decision_mix.rule IS 'The winning rule; NULL for the default.';

@@ -428,6 +428,7 @@ CREATE FUNCTION policy_status(
 			FROM (SELECT c.decision::text, count(*) AS n FROM policy.decisions c
 				WHERE c.decided_at > statement_timestamp() - interval '1 hour'
 					AND c.decision_id >= policy.first_decision_since(statement_timestamp() - interval '1 hour')
+					AND c.job_table NOT IN ('policy.releases', 'policy.halts')
 				GROUP BY c.decision) e) d
 		CROSS JOIN (SELECT
 			EXISTS (SELECT FROM policy.jobs j WHERE j.state = 'running'

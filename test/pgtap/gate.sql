@@ -40,8 +40,7 @@ SET policy_engine.require_simulation = off;
 SELECT is(outcome('failing'), 'PE007', 'nor where no simulation is asked for');
 SET policy_engine.require_simulation = on;
 SELECT throws_like($$SELECT policy_publish('failing', NULL)$$, '1 of the own tests of snapshot "failing" fails', 'it is told how many');
-SELECT lives_ok($$SELECT policy_publish('failing', NULL, 'an outage')$$, 'an override publishes it all the same');
-SELECT policy_rollback('v1', NULL) \g /dev/null
+SELECT throws_ok($$SELECT policy_publish('failing', NULL, 'an outage')$$, 'PE007', NULL, 'an override passes the gate, and no failing test');
 
 -- With one
 INSERT INTO policy.jobs (topic) SELECT t || '.' || i FROM unnest(ARRAY['drop', 'read', 'write', 'other']) t, generate_series(1, 25) i;
@@ -135,6 +134,10 @@ SELECT is((r.override_reason, r.simulation_id)::text, '(because,)', 'but by who 
 RESET SESSION AUTHORIZATION;
 SELECT is((d.source, d.reason, d.snapshot, d.session_role, d.job_table)::text, '(override,because,v1,policy_test_breaker,policy.releases)', 'and the evidence says so')
 	FROM policy.decisions d ORDER BY d.decision_id DESC LIMIT 1;
+SELECT is((SELECT sum(m.decisions) FROM policy.decision_mix m), (SELECT count(*)::numeric FROM policy.decisions d WHERE d.job_table = 'policy.jobs'),
+	'but no mix counts it among the decisions of jobs');
+SELECT is((SELECT sum(e.value::integer) FROM policy_status() s, jsonb_each_text(s.decisions_last_hour) e), (SELECT count(*) FROM policy.decisions d WHERE d.job_table = 'policy.jobs'),
+	'nor does policy_status');
 
 -- The way out
 SELECT is((r.action, r.loosened)::text, '(rollback,75)', 'a rollback is not gated, and says what it loosens') FROM policy_rollback('authored', 'out') r;
