@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(268);
+SELECT plan(270);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 CREATE TEMP TABLE all_duties (duty text);
@@ -91,8 +91,8 @@ INSERT INTO expected VALUES
 	('release', '{policy.replays(),policy_report(bigint),policy_report_text(bigint),"policy_publish(text,text,text)","policy_rollback(text,text)","policy_acknowledge(bigint,text)",policy_test(text),"policy_diff(text,text)",policy_approvals(boolean)}',
 		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,decision_mix SELECT}'),
 	('override', '{}', '{}'),
-	('audit', '{"policy_diff(text,text)","policy_explain(jsonb,text)",policy.replays(),policy_remediations(bigint),policy_report(bigint),policy_report_text(bigint),policy_approvals(boolean),"policy_lint(text,timestamp with time zone)",policy_verify(),policy.transitions(),policy.job(policy.jobs),policy.job_hash(jsonb),policy.is_last_asked(policy.approvals)}',
-		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,jobs SELECT,job_transitions SELECT,decisions SELECT,decision_mix SELECT,rule_stats SELECT,traces SELECT,approvals SELECT,approval_votes SELECT,seals SELECT,remediations SELECT,duties SELECT,halts SELECT,halt_stops SELECT}'),
+	('audit', '{"policy_diff(text,text)","policy_explain(jsonb,text)",policy.replays(),policy_remediations(bigint),policy_report(bigint),policy_report_text(bigint),policy_approvals(boolean),"policy_lint(text,timestamp with time zone)",policy_verify(),policy.transitions(),policy.job(policy.jobs),policy.job_hash(jsonb),policy.is_last_asked(policy.approvals),"policy.halt_covers(jsonb,jsonb)",policy.guard_triggers(),policy.attached_partitions(regclass),policy.table_columns(regclass),policy.table_name(regclass),policy.missing_guards(policy.attached_tables),policy.attachment_changes(policy.attached_tables),policy.check_attachment(policy.attached_tables)}',
+		'{replay_progress SELECT,simulations SELECT,simulation_flips SELECT,snapshots SELECT,releases SELECT,active SELECT,jobs SELECT,job_transitions SELECT,decisions SELECT,decision_mix SELECT,rule_stats SELECT,traces SELECT,approvals SELECT,approval_votes SELECT,seals SELECT,remediations SELECT,duties SELECT,held_duties SELECT,halts SELECT,halt_stops SELECT,halted_running SELECT,attached_tables SELECT,attach_presets SELECT,guarded_jobs SELECT}'),
 	('operate', '{policy_maintain(),policy_remediations(bigint),policy_seal(),"policy_redecide(jsonb,text)","policy_cancel(bigint,text)",policy_approvals(boolean),policy.transitions(),"policy_attach(regclass,text,text,text,jsonb,jsonb,jsonb,jsonb,text[],text,text,text,text,jsonb,text)",policy_detach(regclass),policy.outer_role(),policy.table_name(regclass),policy.default_job_key(regclass),policy.detect_preset(regclass),"policy.check_attached(regclass,text,text,text)",policy.attached_expressions(policy.attached_tables),policy.attached_form_problems(policy.attached_tables),policy.attached_table_problems(regclass),policy.attached_problems(policy.attached_tables),"policy.refuse_attachment(text,text[])",policy.keep_attachment(policy.attached_tables),policy.try_attachment(bigint),"policy_halt(jsonb,text)","policy_resume(bigint,text)","policy.halt_covers(jsonb,jsonb)",policy.job(policy.jobs),"policy_redecide(regclass,jsonb,text)","policy_cancel(regclass,text,text)","policy.for_table(text,regclass)",policy_reattach_all(),policy.reattach(policy.attached_tables),policy.remake_attachment(bigint),policy.guard_triggers(),policy.attached_partitions(regclass),policy.table_columns(regclass),policy.missing_guards(policy.attached_tables),policy.attachment_changes(policy.attached_tables),policy.check_attachment(policy.attached_tables)}',
 		'{jobs SELECT,job_transitions SELECT,approvals SELECT,decision_mix SELECT,active SELECT,attach_presets SELECT,attached_tables SELECT,guarded_jobs SELECT,halts SELECT,halt_stops SELECT,halted_running SELECT}'),
 	('proxy', '{}', '{}'),
@@ -143,6 +143,8 @@ INSERT INTO calls VALUES
 	('approve', $$SELECT policy_approve(-1)$$),
 	('approve', $$SELECT policy_reject(-1)$$),
 	('approve audit operate release', $$SELECT * FROM policy_approvals()$$),
+	('audit operate', $$SELECT * FROM policy_attachments$$),
+	('audit', $$SELECT * FROM policy.held_duties$$),
 	('author', $$SELECT policy_stage('x', '{version: v1, rules: []}', NULL)$$),
 	('author', $$SELECT policy_simulate('{"topic": "a"}')$$),
 	('author', $$SELECT policy_simulate('{"topic": "a"}', 'v1')$$),
@@ -154,7 +156,7 @@ INSERT INTO calls VALUES
 	('operate', $$SELECT policy_redecide('{}', NULL)$$),
 	('operate', $$SELECT policy_halt('{}', 'x')$$),
 	('operate', $$SELECT policy_resume(-1)$$),
-	('operate', $$SELECT * FROM policy.halted_running$$),
+	('audit operate', $$SELECT * FROM policy.halted_running$$),
 	('audit operate', $$SELECT * FROM policy.halts$$),
 	('audit operate', $$SELECT * FROM policy.halt_stops$$),
 	('admin', $$SELECT policy_grant('policy_test_other', 'work')$$),
