@@ -11,6 +11,13 @@
  * its counters have.  It is held for the time of a look-up and a charge, with nothing
  * in between that could raise an error or wait.
  *
+ * Who only reads takes no lock, as the lock of a key that all sessions ask about would
+ * itself be what they wait for.  A partition's version is odd while its lock is held, and
+ * another one afterwards: what was copied while it stayed the same and even is a counter
+ * as it was.  Until that is known the copy may be of anything, of memory that was freed,
+ * too; so places are checked before they are read, and nothing is made of the copy.  The
+ * segment stays where it is.
+ *
  * Requests that are told to come back get into line: were all of them told when the rate
  * next admits one, all would come then, and all but a few in vain, time and again.  Who
  * gets out of line in another way leaves a gap.
@@ -40,11 +47,14 @@
 #include "errors.h"
 
 /* Another layout needs another name: the block outlives the library's file. */
-#define BLOCK_NAME "policy_engine velocity 1"
+#define BLOCK_NAME "policy_engine velocity 2"
 
 #define SEGMENT_SIZE (16 * 1024 * 1024)
 #define NPARTITIONS 128
 #define NBUCKETS 16384
+
+/* A chain that is longer is read under its lock. */
+#define LONGEST_PEEK 64
 
 /* A table that is full is not looked through more often than this. */
 #define SWEEP_INTERVAL USECS_PER_SEC
@@ -64,7 +74,8 @@ typedef struct CounterBlock
 
 typedef struct Counter
 {
-	dsa_pointer next;
+	dsa_pointer self;
+	uint32		next;			/* a place, as in CounterTable.buckets */
 	Oid			database;
 	uint32		hash;
 	int32		window_seconds;
@@ -75,13 +86,22 @@ typedef struct Counter
 	char		key[FLEXIBLE_ARRAY_MEMBER];
 } Counter;
 
+/* Each in a cache line of its own: all readers of a partition read its version. */
+typedef union PartitionVersion
+{
+	pg_atomic_uint32 number;
+	char		pad[PG_CACHE_LINE_SIZE];
+} PartitionVersion;
+
 /* The area follows it. */
 typedef struct CounterTable
 {
 	LWLockPadded locks[NPARTITIONS];
+	PartitionVersion versions[NPARTITIONS];
 	pg_atomic_uint64 swept_at;	/* when all of it was looked through */
 	pg_atomic_uint64 refused_at;	/* when a key was last refused */
-	dsa_pointer buckets[NBUCKETS];
+	uint32		buckets[NBUCKETS];	/* places: bytes from the beginning of the
+									 * table; 0: none */
 } CounterTable;
 
 #define AREA_OFFSET MAXALIGN(sizeof(CounterTable))
@@ -118,11 +138,12 @@ make_segment(void)
 	memset(made, 0, sizeof(CounterTable));
 	block->tranche = LWLockNewTrancheId();
 	for (int i = 0; i < NPARTITIONS; i++)
+	{
 		LWLockInitialize(&made->locks[i].lock, block->tranche);
+		pg_atomic_init_u32(&made->versions[i].number, 0);
+	}
 	pg_atomic_init_u64(&made->swept_at, 0);
 	pg_atomic_init_u64(&made->refused_at, 0);
-	for (int i = 0; i < NBUCKETS; i++)
-		made->buckets[i] = InvalidDsaPointer;
 	area = dsa_create_in_place((char *) made + AREA_OFFSET, SEGMENT_SIZE - AREA_OFFSET,
 							   block->tranche, NULL);
 	dsa_pin(area);
@@ -205,9 +226,9 @@ open_table(bool make)
 }
 
 static Counter *
-counter_at(dsa_pointer pointer)
+counter_at(uint32 place)
 {
-	return DsaPointerIsValid(pointer) ? dsa_get_address(area, pointer) : NULL;
+	return place == 0 ? NULL : (Counter *) ((char *) table + place);
 }
 
 static LWLock *
@@ -216,35 +237,117 @@ lock_of(uint32 number)
 	return &table->locks[number % NPARTITIONS].lock;
 }
 
+static pg_atomic_uint32 *
+version_of(uint32 number)
+{
+	return &table->versions[number % NPARTITIONS].number;
+}
+
+/* Between these two, what the partition has may be changed. */
+static void
+lock_partition(uint32 number)
+{
+	LWLockAcquire(lock_of(number), LW_EXCLUSIVE);
+	pg_atomic_write_u32(version_of(number), pg_atomic_read_u32(version_of(number)) | 1);
+	pg_write_barrier();
+}
+
+static void
+unlock_partition(uint32 number)
+{
+	pg_write_barrier();
+	pg_atomic_write_u32(version_of(number), pg_atomic_read_u32(version_of(number)) + 1);
+	LWLockRelease(lock_of(number));
+}
+
+static inline bool
+is_of_key(const Counter *counter, uint32 hash, const char *key, int keylen)
+{
+	return counter->hash == hash && counter->database == MyDatabaseId &&
+		counter->keylen == keylen && memcmp(counter->key, key, keylen) == 0;
+}
+
 static Counter *
 find_counter(uint32 hash, const char *key, int keylen)
 {
 	Counter    *counter = counter_at(table->buckets[hash % NBUCKETS]);
 
-	while (counter != NULL &&
-		   (counter->hash != hash || counter->database != MyDatabaseId ||
-			counter->keylen != keylen || memcmp(counter->key, key, keylen) != 0))
+	while (counter != NULL && !is_of_key(counter, hash, key, keylen))
 		counter = counter_at(counter->next);
 	return counter;
+}
+
+/* Whether a counter with a key of that length can be read at a place, whatever is there. */
+static inline bool
+is_readable(uint32 place, int keylen)
+{
+	return place >= AREA_OFFSET && place % MAXIMUM_ALIGNOF == 0 &&
+		place <= SEGMENT_SIZE - offsetof(Counter, key) - keylen;
+}
+
+/*
+ * Copies the counter of a key, but for the key, without a lock.  Returns false where
+ * somebody is writing, or was meanwhile: then nothing of it means anything.
+ */
+static bool
+peek_counter(uint32 hash, const char *key, int keylen, Counter *copy, bool *found)
+{
+	uint32		version = pg_atomic_read_u32(version_of(hash));
+	volatile uint32 *link = &table->buckets[hash % NBUCKETS];
+	uint32		place;
+
+	if (version % 2 != 0)
+		return false;
+	pg_read_barrier();
+	*found = false;
+	for (int steps = 0; !*found && (place = *link) != 0; steps++)
+	{
+		Counter    *counter = counter_at(place);
+
+		if (steps == LONGEST_PEEK || !is_readable(place, keylen))
+			return false;
+		*found = is_of_key(counter, hash, key, keylen);
+		if (*found)
+			memcpy(copy, counter, offsetof(Counter, key));
+		link = &counter->next;
+	}
+	pg_read_barrier();
+	return pg_atomic_read_u32(version_of(hash)) == version;
+}
+
+/* The same, under the lock where it must be; false: there is no such counter. */
+static bool
+copy_counter(uint32 hash, const char *key, int keylen, Counter *copy)
+{
+	Counter    *counter;
+	bool		found;
+
+	if (peek_counter(hash, key, keylen, copy, &found))
+		return found;
+	LWLockAcquire(lock_of(hash), LW_SHARED);
+	counter = find_counter(hash, key, keylen);
+	if (counter != NULL)
+		memcpy(copy, counter, offsetof(Counter, key));
+	LWLockRelease(lock_of(hash));
+	return counter != NULL;
 }
 
 /* Frees the counters of a bucket that do not count any more.  The lock is held. */
 static void
 sweep_bucket(uint32 number, TimestampTz now)
 {
-	dsa_pointer *link = &table->buckets[number];
+	uint32	   *link = &table->buckets[number];
 
-	while (DsaPointerIsValid(*link))
+	while (*link != 0)
 	{
-		dsa_pointer pointer = *link;
-		Counter    *counter = counter_at(pointer);
+		Counter    *counter = counter_at(*link);
 
 		if (rate_is_late(&counter->rate, counter->window_seconds, now))
 			rate_set_back(&counter->rate, counter->window_seconds, now);
 		if (rate_is_idle(&counter->rate, counter->window_seconds, now))
 		{
 			*link = counter->next;
-			dsa_free(area, pointer);
+			dsa_free(area, counter->self);
 		}
 		else
 			link = &counter->next;
@@ -263,10 +366,10 @@ sweep_table(TimestampTz now)
 		return false;
 	for (uint32 partition = 0; partition < NPARTITIONS; partition++)
 	{
-		LWLockAcquire(lock_of(partition), LW_EXCLUSIVE);
+		lock_partition(partition);
 		for (uint32 number = partition; number < NBUCKETS; number += NPARTITIONS)
 			sweep_bucket(number, now);
-		LWLockRelease(lock_of(partition));
+		unlock_partition(partition);
 	}
 	return true;
 }
@@ -281,17 +384,18 @@ add_counter(uint32 hash, const char *key, int keylen, int window_seconds, Timest
 
 	sweep_bucket(number, now);
 	pointer = dsa_allocate_extended(area, offsetof(Counter, key) + keylen, DSA_ALLOC_NO_OOM);
-	counter = counter_at(pointer);
-	if (counter == NULL)
+	if (!DsaPointerIsValid(pointer))
 		return NULL;
+	counter = dsa_get_address(area, pointer);
 	memset(counter, 0, offsetof(Counter, key));
+	counter->self = pointer;
 	counter->database = MyDatabaseId;
 	counter->hash = hash;
 	counter->window_seconds = window_seconds;
 	counter->keylen = keylen;
 	memcpy(counter->key, key, keylen);
 	counter->next = table->buckets[number];
-	table->buckets[number] = pointer;
+	table->buckets[number] = (char *) counter - (char *) table;
 	return counter;
 }
 
@@ -304,7 +408,7 @@ lock_counter(uint32 hash, const char *key, int keylen, int window_seconds)
 
 	for (int tries = 0; tries < 2; tries++)
 	{
-		LWLockAcquire(lock_of(hash), LW_EXCLUSIVE);
+		lock_partition(hash);
 		counter = find_counter(hash, key, keylen);
 		if (counter != NULL)
 			return counter;
@@ -312,7 +416,7 @@ lock_counter(uint32 hash, const char *key, int keylen, int window_seconds)
 		counter = add_counter(hash, key, keylen, window_seconds, now);
 		if (counter != NULL)
 			return counter;
-		LWLockRelease(lock_of(hash));
+		unlock_partition(hash);
 		if (!sweep_table(now))
 			break;
 	}
@@ -346,19 +450,17 @@ get_into_line(Counter *counter, TimestampTz at, int wait)
 	counter->line_ends = Max(counter->line_ends, at + wait * USECS_PER_SEC);
 }
 
-/* A counter says how it is now, whatever past time it is asked about. */
+/* A counter, of which this is a copy, says how it is now, whatever past time it is asked about. */
 static CounterState
-read_counter(const Counter *counter, int64 limit, TimestampTz at, int *wait)
+read_counter(Counter *copy, int64 limit, TimestampTz at, int *wait)
 {
-	Counter		present;
-
-	if (!rate_is_late(&counter->rate, counter->window_seconds, at))
-		return state_of(counter, limit, at, wait);
-	memcpy(&present, counter, offsetof(Counter, key));
-	at = GetCurrentTimestamp();
-	if (rate_is_late(&present.rate, present.window_seconds, at))
-		rate_set_back(&present.rate, present.window_seconds, at);
-	return state_of(&present, limit, at, wait);
+	if (rate_is_late(&copy->rate, copy->window_seconds, at))
+	{
+		at = GetCurrentTimestamp();
+		if (rate_is_late(&copy->rate, copy->window_seconds, at))
+			rate_set_back(&copy->rate, copy->window_seconds, at);
+	}
+	return state_of(copy, limit, at, wait);
 }
 
 /*
@@ -396,7 +498,8 @@ counters_ask(const char *key, int keylen, int window_seconds, int64 limit, Times
 {
 	uint32		hash;
 	Counter    *counter;
-	CounterState state = COUNTER_ADMITS;
+	Counter		copy;
+	CounterState state;
 
 	if (RecoveryInProgress())
 		return COUNTER_UNKNOWN;
@@ -410,19 +513,15 @@ counters_ask(const char *key, int keylen, int window_seconds, int64 limit, Times
 	hash = hash_bytes((const unsigned char *) key, keylen) ^ murmurhash32(MyDatabaseId);
 	if (use == COUNTER_READ)
 	{
-		LWLockAcquire(lock_of(hash), LW_SHARED);
-		counter = find_counter(hash, key, keylen);
-		if (counter != NULL)
-			state = read_counter(counter, limit, at, wait);
+		if (!copy_counter(hash, key, keylen, &copy))
+			return COUNTER_ADMITS;
+		return read_counter(&copy, limit, at, wait);
 	}
-	else
-	{
-		counter = lock_counter(hash, key, keylen, window_seconds);
-		if (counter == NULL)
-			return COUNTER_REFUSED;
-		state = charge_counter(counter, limit, at, use, wait);
-	}
-	LWLockRelease(lock_of(hash));
+	counter = lock_counter(hash, key, keylen, window_seconds);
+	if (counter == NULL)
+		return COUNTER_REFUSED;
+	state = charge_counter(counter, limit, at, use, wait);
+	unlock_partition(hash);
 	return state;
 }
 

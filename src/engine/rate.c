@@ -41,10 +41,16 @@ charges_from(const Rate *rate, int64 number)
 	return sum;
 }
 
+static inline bool
+is_late(const Rate *rate, int64 number)
+{
+	return rate->latest - number >= RATE_KEPT - RATE_SUB_BUCKETS;
+}
+
 bool
 rate_is_late(const Rate *rate, int window_seconds, TimestampTz at)
 {
-	return rate->latest - bucket_number(at, window_seconds) >= RATE_KEPT - RATE_SUB_BUCKETS;
+	return is_late(rate, bucket_number(at, window_seconds));
 }
 
 void
@@ -60,8 +66,9 @@ rate_set_back(Rate *rate, int window_seconds, TimestampTz at)
 bool
 rate_admits(const Rate *rate, int window_seconds, int64 limit, TimestampTz at)
 {
-	return !rate_is_late(rate, window_seconds, at) &&
-		charges_from(rate, bucket_number(at, window_seconds) - RATE_SUB_BUCKETS) < limit;
+	int64		number = bucket_number(at, window_seconds);
+
+	return !is_late(rate, number) && charges_from(rate, number - RATE_SUB_BUCKETS) < limit;
 }
 
 void
@@ -70,7 +77,7 @@ rate_charge(Rate *rate, int window_seconds, TimestampTz at)
 	int64		now = bucket_number(at, window_seconds);
 	uint32	   *charges;
 
-	if (rate_is_late(rate, window_seconds, at))
+	if (is_late(rate, now))
 		now = rate->latest - (RATE_KEPT - RATE_SUB_BUCKETS) + 1;
 	if (now - rate->latest >= RATE_KEPT)
 	{

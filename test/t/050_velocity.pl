@@ -98,6 +98,24 @@ is(sql(q{SELECT count(*) FROM policy.jobs WHERE tenant_id = 'claims' AND state =
 	'and what they do not start is not due any more');
 release('many', 10, 3600);
 
+# Readers take no lock: beside others that charge the key that they ask about, and keys
+# whose counters are made and freed in the same chains, they see what was charged.
+release('churn', 1, 1);
+sql(q{INSERT INTO policy.jobs (topic, tenant_id) SELECT 'call', 'churn' || n FROM generate_series(1, 20000) n});
+release('many', 10, 3600);
+sql(insert('read')) for 1 .. 10;
+my $dir = $node->basedir;
+append_to_file("$dir/read.sql", <<'SQL');
+SELECT 1 / bool_and(v.decision = 'THROTTLE')::int FROM generate_series(1, 300) n, policy_evaluate(jsonb_build_object('topic', 'call', 'tenant_id', 'read', 'n', n)) v;
+SQL
+append_to_file("$dir/write.sql", <<'SQL');
+INSERT INTO policy.jobs (topic, tenant_id) SELECT 'call', CASE WHEN n % 2 = 0 THEN 'read' ELSE 'new' || :client_id || '.' || random() END FROM generate_series(1, 100) n;
+SQL
+$node->command_ok([ 'pgbench', '-n', '-c', '8', '-j', '2', '-t', '30', '-f', "$dir/read.sql", '-f', "$dir/write.sql", $node->connstr('postgres') ],
+	'eight clients read a rate and charge it: who reads always sees that it is used up');
+is(sql(q{SELECT count(*) FROM policy.jobs WHERE tenant_id = 'read' AND state = 'ready'}), '10', 'and no more than the limit is admitted');
+sql(q{DELETE FROM policy.jobs WHERE tenant_id <> 'claims'});
+
 # Nobody waits for who has charged and not ended.
 my ($one, $two) = @sessions;
 $one->ask('BEGIN; ' . insert('open'));
