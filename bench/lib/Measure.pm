@@ -7,7 +7,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(median interleaved keep_row keep_skipped keep_series rows series missed say_now);
+our @EXPORT_OK = qw(median interleaved paired keep_row keep_skipped keep_series rows series missed say_now);
 
 my (@rows, @series);
 
@@ -51,6 +51,28 @@ sub interleaved
 		push @order, shift @order;
 	}
 	return map { $_ => median(@{ $runs{$_} }) } keys %runs;
+}
+
+# Two variants by turns, the pairs close together: the median of what each pair has of
+# the first one's figure to the second's, and the figures' own.  What else the machine
+# does for longer than a pair weighs on both of its figures.
+#
+#	variants	name => function, ... two of them
+sub paired
+{
+	my ($rounds, @variants) = @_;
+	my @names = @variants[ 0, 2 ];
+	my %measure = @variants;
+	my (@ratios, %figures);
+
+	for my $round (1 .. $rounds)
+	{
+		my %pair = map { $_ => $measure{$_}->() } $round % 2 ? @names : reverse @names;
+
+		push @ratios, $pair{ $names[0] } / $pair{ $names[1] };
+		push @{ $figures{$_} }, $pair{$_} for @names;
+	}
+	return median(@ratios), map { $_ => median(@{ $figures{$_} }) } @names;
 }
 
 # One line of the result.

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 
 use BenchSession;
-use Measure qw(interleaved keep_row);
+use Measure qw(paired keep_row);
 
 my $clients = 8;
 my $database = 'bench_velocity';
@@ -32,14 +32,14 @@ sub _publish
 # Transactions a second of a script.
 sub _pgbench
 {
-	my ($session, $size, $name, $script) = @_;
+	my ($session, $seconds, $name, $script) = @_;
 	my $path = "$ENV{TMPDIR}/$name.pgbench";
 
 	_publish($session, $name);
 	open my $file, '>', $path or die "$path: $!\n";
 	print $file $script;
 	close $file or die "$path: $!\n";
-	my $output = qx(pgbench -n -M prepared -c $clients -j 2 -T $size->{seconds} -f $path $database 2>&1);
+	my $output = qx(pgbench -n -M prepared -c $clients -j 2 -T $seconds -f $path $database 2>&1);
 
 	$output =~ /^tps = ([\d.]+)/m && $output =~ /number of failed transactions: 0 / or die "pgbench failed:\n$output\n";
 	return $1 if $output =~ /^tps = ([\d.]+)/m;
@@ -48,11 +48,12 @@ sub _pgbench
 sub _compare
 {
 	my ($session, $size, $what, $script, %more) = @_;
-	my %tps = interleaved($size->{rounds},
-		counted => sub { _pgbench($session, $size, 'counted', $script) },
-		plain => sub { _pgbench($session, $size, 'plain', $script) });
+	my $seconds = $size->{seconds} / 2;
+	my ($ratio, %tps) = paired(2 * $size->{rounds},
+		plain => sub { _pgbench($session, $seconds, 'plain', $script) },
+		counted => sub { _pgbench($session, $seconds, 'counted', $script) });
 
-	keep_row(what => $what, value => $tps{plain} / $tps{counted}, %more,
+	keep_row(what => $what, value => $ratio, %more,
 		detail => { map { $_ => sprintf '%.0f a second', $tps{$_} } keys %tps });
 	return;
 }
