@@ -139,10 +139,11 @@ copy_server()
 	PATH=$bindir:$PATH
 }
 
-# logged_make TARGET...: make in the copied work tree, silent unless it fails
+# logged_make TARGET...: make in the copied work tree, silent unless it fails; what
+# a compiler that was interrupted leaves behind is in the private directory, too
 logged_make()
 {
-	make -s -C "$tree" PG_CONFIG="$PG_CONFIG" "$@" >"$private/build.log" 2>&1 || {
+	TMPDIR=$private/tmp make -s -C "$tree" PG_CONFIG="$PG_CONFIG" "$@" >"$private/build.log" 2>&1 || {
 		cat "$private/build.log" >&2
 		die "make $* failed"
 	}
