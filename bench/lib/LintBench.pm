@@ -47,6 +47,25 @@ sub _excluding_policy
 	return _policy(map { { id => "r$_", owner => 'x', match => { topics => { none => ["t$_"] } }, decision => 'deny' } } 1 .. $_[0]);
 }
 
+# Every pair is alike in most, and there are only so many values: what was found of
+# two conditions has to serve for all rules that share them.
+sub _labelled_policy
+{
+	my @names = qw(env team region tier app owner cost zone kind stage repo branch);
+	my @values = qw(prod p* *d stag?ng [a-m]* eu-* us-* *-west a*b*c *x* v[0-9]* blue);
+	my $rule = sub {
+		my ($n) = @_;
+		my %labels = map {
+			my $at = ($n * (2 * $_ + 1) + int $n / (7 * $_ + 5)) % 12;
+			($names[$at] => { none => [ $values[ ($n + $_) % 12 ], $values[ ($n / ($_ + 1) + $_) % 12 ] ] })
+		} 0 .. 4;
+
+		return { id => "r$n", owner => 'x', match => { labels => \%labels }, decision => 'deny' };
+	};
+
+	return _policy(map { $rule->($_) } 1 .. $_[0]);
+}
+
 sub _intricate_policy
 {
 	my @middles = map { '?' x $_ } 0 .. 5;
@@ -79,6 +98,7 @@ sub lint
 		realistic => \&realistic_policy,
 		adversarial => \&adversarial_policy,
 		excluding => \&_excluding_policy,
+		labelled => \&_labelled_policy,
 		intricate => \&_intricate_policy);
 	my %bars = (1_000 => 2, 10_000 => 60);
 

@@ -32,6 +32,20 @@ is_inside(RuleLint *lint, const PolicyShape *a, const PolicyShape *b)
 	return policy_find_job(&a, 1, &b, 1, &lint->work, NULL) == POLICY_IMPOSSIBLE;
 }
 
+/* The same of two rules; of lint's own, what was asked last is kept. */
+static bool
+match_is_inside(RuleLint *lint, const LintRule *rule, const LintRule *over)
+{
+	bool		inside;
+
+	if (lint->covering != NULL && lint->covering[over->index] >> 1 == rule->index)
+		return lint->covering[over->index] & 1;
+	inside = is_inside(lint, rule->shape, over->shape);
+	if (lint->covering != NULL)
+		lint->covering[over->index] = 2 * (int64) rule->index + inside;
+	return inside;
+}
+
 /*
  * Whether an exception of over leaves over counting, or certain, wherever rule
  * counts: no job is inside of both the rule and the exception but where an
@@ -97,7 +111,7 @@ lint_covers(RuleLint *lint, const LintRule *over, const LintRule *rule, LintCove
 		over->begins <= rule->begins &&
 		over->rule->expires_at >= rule->rule->expires_at &&
 		when_covers(over, rule, cover) &&
-		is_inside(lint, rule->shape, over->shape) &&
+		match_is_inside(lint, rule, over) &&
 		exceptions_spare(lint, over, rule, cover);
 }
 
@@ -184,7 +198,9 @@ lint_same(RuleLint *lint, const LintRule *first, const LintRule *second)
 
 	return same_effect(a, b) && first->begins == second->begins &&
 		a->expires_at == b->expires_at &&
-		same_match(lint, &a->match, first->shape, &b->match, second->shape) &&
+		same_when(&a->match, &b->match) &&
+		match_is_inside(lint, second, first) &&
+		is_inside(lint, first->shape, second->shape) &&
 		same_exceptions(lint, first, second) &&
 		constraint_equal(constraints_of(a), constraints_of(b));
 }

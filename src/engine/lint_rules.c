@@ -50,12 +50,12 @@ prepare_rule(RuleLint *lint, int index)
 	lint_rule->live = rule->enabled && lint_rule->begins < rule->expires_at;
 	if (!lint_rule->live)
 		return;
-	lint_rule->shape = policy_shape(&rule->match);
+	lint_rule->shape = policy_shape(lint->shapes, &rule->match);
 	lint_rule->exceptions = palloc0(sizeof(PolicyShape *) * Max(rule->nexceptions, 1));
 	for (int i = 0; i < rule->nexceptions; i++)
 	{
 		if (rule->exceptions[i].expires_at > lint->now)
-			lint_rule->exceptions[i] = policy_shape(&rule->exceptions[i].match);
+			lint_rule->exceptions[i] = policy_shape(lint->shapes, &rule->exceptions[i].match);
 	}
 }
 
@@ -329,6 +329,10 @@ policy_lint_rules(const Policy *policy, TimestampTz now, PolicyDiagnostics *diag
 	scratch = AllocSetContextCreate(lint.context, "rule lint of a rule", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(lint.context);
 	lint.rules = palloc0(sizeof(LintRule) * Max(policy->nrules, 1));
+	lint.shapes = policy_shapes_create((uint64) now);
+	lint.covering = MemoryContextAllocHuge(lint.context, sizeof(int64) * Max(policy->nrules, 1));
+	for (int i = 0; i < policy->nrules; i++)
+		lint.covering[i] = -1;
 	for (int i = 0; i < policy->nrules; i++)
 		prepare_rule(&lint, i);
 	prepare_plain(&lint);

@@ -26,8 +26,11 @@ typedef struct RuleLint
 	TimestampTz now;
 	PolicyDiagnostics *diags;
 	LintRule   *rules;
+	PolicyShapes *shapes;
 	CompiledPolicy *plain;		/* the live rules' conditions and nothing else */
 	LintRule  **plain_rules;	/* by position in it */
+	int64	   *covering;		/* by index: twice the rule that it was last
+								 * compared with, plus 1 if it covers that */
 	CompiledPolicy *whole;		/* the policy; made for the first proof */
 	MemoryContext context;
 	PolicyWork	work;

@@ -11,32 +11,7 @@
 #include "postgres.h"
 
 #include "engine/example.h"
-#include "engine/witness.h"
-
-/* The patterns of a condition. */
-typedef struct ShapeLists
-{
-	SearchGlob *any;
-	SearchGlob *all;
-	SearchGlob *none;
-	int			nany;
-	int			nall;
-	int			nnone;
-} ShapeLists;
-
-typedef struct ShapeLabel
-{
-	const PolicyLabelCondition *label;
-	ShapeLists	lists;
-	bool		present;		/* no list at all: it must be there */
-} ShapeLabel;
-
-struct PolicyShape
-{
-	const PolicyMatch *match;
-	ShapeLists *fields[POLICY_NFIELDS]; /* NULL: no condition */
-	ShapeLabel *labels;
-};
+#include "engine/shape.h"
 
 /* What is asked of a field or a label. */
 typedef struct Wanted
@@ -87,89 +62,13 @@ typedef struct JobSearch
 /* Nor are sets of which more patterns ask for an element each. */
 #define MAX_ELEMENTS 256
 
+/* What asking what is known of two conditions counts as. */
+#define STEPS_OF_RECALL 4
+
 /* The steps that one search may take. */
 #define MAX_STEPS 4000000
 
-/* ---- shapes ---- */
-
-static SearchGlob *
-prepare_globs(const PolicyPatternList *patterns, int *count)
-{
-	SearchGlob *globs = palloc(sizeof(SearchGlob) * Max(patterns->count, 1));
-
-	*count = patterns->count;
-	for (int i = 0; i < patterns->count; i++)
-		glob_search_prepare(patterns->items[i], &globs[i]);
-	return globs;
-}
-
-static void
-prepare_lists(const PolicyCondition *condition, ShapeLists *lists)
-{
-	lists->any = prepare_globs(&condition->any, &lists->nany);
-	lists->all = prepare_globs(&condition->all, &lists->nall);
-	lists->none = prepare_globs(&condition->none, &lists->nnone);
-}
-
-static bool
-is_empty(const PolicyCondition *condition)
-{
-	return condition->any.count + condition->all.count + condition->none.count == 0;
-}
-
-PolicyShape *
-policy_shape(const PolicyMatch *match)
-{
-	PolicyShape *shape = palloc0(sizeof(PolicyShape));
-
-	shape->match = match;
-	for (int field = 0; field < POLICY_NFIELDS; field++)
-	{
-		if (is_empty(&match->fields[field]))
-			continue;
-		shape->fields[field] = palloc0(sizeof(ShapeLists));
-		prepare_lists(&match->fields[field], shape->fields[field]);
-	}
-	shape->labels = palloc0(sizeof(ShapeLabel) * Max(match->nlabels, 1));
-	for (int i = 0; i < match->nlabels; i++)
-	{
-		shape->labels[i].label = &match->labels[i];
-		shape->labels[i].present = is_empty(&match->labels[i].condition);
-		prepare_lists(&match->labels[i].condition, &shape->labels[i].lists);
-	}
-	return shape;
-}
-
 /* ---- what a job can have ---- */
-
-/* The field that a label of this normalised name means as well, or -1. */
-static int
-mcp_field(const char *name, int len)
-{
-	static const struct
-	{
-		const char *word;
-		PolicyField field;
-	}			words[] = {
-		{"server", POLICY_FIELD_MCP_SERVER},
-		{"tool", POLICY_FIELD_MCP_TOOL},
-		{"resource", POLICY_FIELD_MCP_RESOURCE},
-		{"action", POLICY_FIELD_MCP_ACTION},
-	};
-	int			at = 3;
-
-	if (len < 4 || memcmp(name, "mcp", 3) != 0)
-		return -1;
-	if (name[at] == '.' || name[at] == '_')
-		at++;
-	for (int i = 0; i < (int) lengthof(words); i++)
-	{
-		if (len - at == (int) strlen(words[i].word) &&
-			memcmp(name + at, words[i].word, len - at) == 0)
-			return words[i].field;
-	}
-	return -1;
-}
 
 /* Whether a valid job has it whatever is asked; a tenant left out is one, too. */
 static bool
@@ -224,7 +123,7 @@ want_label(JobSearch *search, const PolicyLabelCondition *label)
 	memset(wanted, 0, sizeof(WantedLabel));
 	wanted->name = label->name;
 	wanted->len = label->namelen;
-	wanted->mcp = mcp_field(label->name, label->namelen);
+	wanted->mcp = policy_shape_mcp_field(label->name, label->namelen);
 	wanted->secrets = label->namelen == (int) strlen("secrets_present") &&
 		memcmp(label->name, "secrets_present", label->namelen) == 0;
 	return wanted;
@@ -255,7 +154,7 @@ want_shape(JobSearch *search, const PolicyShape *shape)
 	{
 		Wanted	   *wanted = &want_label(search, shape->labels[i].label)->wanted;
 
-		want_lists(wanted, &shape->labels[i].lists);
+		want_lists(wanted, shape->labels[i].lists);
 		wanted->present = wanted->present || shape->labels[i].present;
 	}
 	return !shape->match->has_secrets_present ||
@@ -543,7 +442,7 @@ break_label(JobSearch *search, const ShapeLabel *label, int next)
 		found = break_by_absence(search, &breach, next);
 	}
 	else
-		found = break_lists(search, &label->lists, -1, index, next);
+		found = break_lists(search, label->lists, -1, index, next);
 	search->nlabels = nlabels;
 	return found;
 }
@@ -664,6 +563,98 @@ search_job(JobSearch *search, const PolicyShape *const *inside, int ninside)
 	return break_rest(search, 0);
 }
 
+/* ---- one match and another ---- */
+
+/*
+ * Whether a field can be what one condition asks of it (NULL: nothing) and not what
+ * another does.
+ */
+static PolicyFinding
+find_breach(const ShapeLists *inside, const ShapeLists *outside, int field, PolicyWork *work)
+{
+	PolicyWork	mine = {Min(work->left, MAX_STEPS)};
+	JobSearch	search;
+	int64		begun = mine.left;
+	bool		found;
+
+	memset(&search, 0, sizeof(search));
+	search.work = &mine;
+	if (inside != NULL)
+	{
+		want_lists(&search.fields[field], inside);
+		/* A label of which nothing but its presence is asked. */
+		if (inside->nany + inside->nall + inside->nnone == 0)
+			search.fields[field].present = true;
+	}
+	found = break_lists(&search, outside, field, -1, 0);
+	work->left -= begun - mine.left;
+	return found ? POLICY_FOUND : search.gave_up ? POLICY_GAVE_UP : POLICY_IMPOSSIBLE;
+}
+
+static PolicyFinding
+recall_breach(PolicyShapes *shapes, const ShapeLists *inside, const ShapeLists *outside,
+			  int field, PolicyWork *work)
+{
+	PolicyFinding finding;
+	int			known;
+
+	if (inside == outside)
+		return POLICY_IMPOSSIBLE;
+	work->left -= STEPS_OF_RECALL;
+	known = policy_shapes_recall(shapes, inside, outside, field);
+	if (known >= 0)
+		return (PolicyFinding) known;
+	finding = find_breach(inside, outside, field, work);
+	policy_shapes_keep(shapes, inside, outside, field, finding);
+	return finding;
+}
+
+static PolicyFinding
+find_label_breach(const PolicyShape *inside, const ShapeLabel *outside, PolicyWork *work)
+{
+	const ShapeLists *own = NULL;
+
+	work->left -= inside->match->nlabels / 4 + 1;
+	for (int i = 0; i < inside->match->nlabels && own == NULL; i++)
+	{
+		if (inside->labels[i].name == outside->name)
+			own = inside->labels[i].lists;
+	}
+	if (outside->present)
+		return own != NULL && (own->nany + own->nall > 0 || own->nnone == 0) ?
+			POLICY_IMPOSSIBLE : POLICY_FOUND;
+
+	/* By itself a label is like any field that need not be there. */
+	return recall_breach(inside->shapes, own, outside->lists, POLICY_FIELD_CAPABILITY, work);
+}
+
+/*
+ * A job inside of one match and outside of another, neither of them entangled: one
+ * of the other's conditions is breached, and nothing else matters.
+ */
+static PolicyFinding
+find_between(const PolicyShape *inside, const PolicyShape *outside, PolicyWork *work)
+{
+	PolicyFinding result = POLICY_IMPOSSIBLE;
+
+	for (int i = 0; i < POLICY_NFIELDS + outside->match->nlabels; i++)
+	{
+		PolicyFinding finding = POLICY_IMPOSSIBLE;
+
+		if (work->left < 0)
+			return POLICY_GAVE_UP;
+		if (i >= POLICY_NFIELDS)
+			finding = find_label_breach(inside, &outside->labels[i - POLICY_NFIELDS], work);
+		else if (outside->fields[i] != NULL)
+			finding = recall_breach(inside->shapes, inside->fields[i], outside->fields[i], i, work);
+		if (finding == POLICY_FOUND)
+			return finding;
+		if (finding == POLICY_GAVE_UP)
+			result = finding;
+	}
+	return result;
+}
+
 PolicyFinding
 policy_find_job(const PolicyShape *const *inside, int ninside,
 				const PolicyShape *const *outside, int noutside,
@@ -674,7 +665,13 @@ policy_find_job(const PolicyShape *const *inside, int ninside,
 	int64		begun = mine.left;
 	bool		found;
 
-	if (work->left < 0 || !begin_search(&search, inside, ninside, outside, noutside))
+	if (work->left < 0)
+		return POLICY_GAVE_UP;
+	if (ninside == 1 && noutside == 1 && example == NULL &&
+		inside[0]->shapes == outside[0]->shapes &&
+		!inside[0]->entangled && !outside[0]->entangled)
+		return find_between(inside[0], outside[0], work);
+	if (!begin_search(&search, inside, ninside, outside, noutside))
 		return POLICY_GAVE_UP;
 	found = search_job(&search, inside, ninside);
 	work->left -= begun - mine.left;
@@ -729,7 +726,7 @@ policy_shape_dead_patterns(const PolicyShape *shape, PolicyWork *work,
 			report_dead_of(shape->fields[field], work, report, arg);
 	}
 	for (int i = 0; i < shape->match->nlabels; i++)
-		report_dead_of(&shape->labels[i].lists, work, report, arg);
+		report_dead_of(shape->labels[i].lists, work, report, arg);
 }
 
 const char *

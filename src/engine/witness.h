@@ -25,8 +25,15 @@
 /* A match, ready for searches; refers to the match, which must stay as long. */
 typedef struct PolicyShape PolicyShape;
 
-/* In the current memory context. */
-extern PolicyShape *policy_shape(const PolicyMatch *match);
+/*
+ * What matches have in common, so that nothing is asked twice of two conditions.
+ * seed: a number that whoever wrote the matches cannot know.
+ */
+typedef struct PolicyShapes PolicyShapes;
+
+/* Lives, with all its shapes, in the memory context that is current. */
+extern PolicyShapes *policy_shapes_create(uint64 seed);
+extern PolicyShape *policy_shape(PolicyShapes *shapes, const PolicyMatch *match);
 
 /* What a made job has; nothing of what it does not need but a topic. */
 typedef struct PolicyExample PolicyExample;

@@ -64,13 +64,13 @@ prepare_rule(Diff *diff, PolicyRule *rule, int index, DiffRule *prepared)
 	rewrite_when(diff, &rule->match);
 	lint->rule = rule;
 	lint->index = index;
-	lint->shape = policy_shape(&rule->match);
+	lint->shape = policy_shape(diff->search.shapes, &rule->match);
 	lint->exceptions = palloc0(sizeof(PolicyShape *) * Max(rule->nexceptions, 1));
 	for (int i = 0; i < rule->nexceptions; i++)
 	{
 		rewrite_when(diff, &rule->exceptions[i].match);
 		if (rule->exceptions[i].expires_at > diff->now)
-			lint->exceptions[i] = policy_shape(&rule->exceptions[i].match);
+			lint->exceptions[i] = policy_shape(diff->search.shapes, &rule->exceptions[i].match);
 	}
 	lint->begins = Max(rule->not_before, diff->now);
 	lint->live = rule->enabled && lint->begins < rule->expires_at;
@@ -357,6 +357,7 @@ policy_diff_report(Diff *diff, Policy *from, Policy *to, TimestampTz now)
 {
 	diff->now = now;
 	diff->search.work.left = DIFF_STEPS;
+	diff->search.shapes = policy_shapes_create((uint64) now);
 	diff->reads.items = palloc(sizeof(PolicyPath) * MAX_READS);
 	prepare_side(diff, from, &diff->from);
 	prepare_side(diff, to, &diff->to);

@@ -44,7 +44,7 @@ typedef struct Diff
 	DiffSide	to;
 	PolicyPathList reads;		/* of the `when`s of both: some of them */
 	TimestampTz now;			/* nothing before it counts */
-	RuleLint	search;			/* for the work that is left, alone */
+	RuleLint	search;			/* its shapes and the work that is left, alone */
 	MemoryContext context;		/* a row's, reset after each */
 	void		(*put) (struct Diff *diff, const char *rule, const char *change,
 						const char *detail);

@@ -108,7 +108,7 @@ add_condition(StringInfo out, const char *name, bool all, const PolicyCondition 
 static bool
 same_alone(Diff *diff, const PolicyMatch *from, const PolicyMatch *to)
 {
-	return diff_same_match(diff, from, policy_shape(from), to, policy_shape(to));
+	return diff_same_match(diff, from, policy_shape(diff->search.shapes, from), to, policy_shape(diff->search.shapes, to));
 }
 
 static void

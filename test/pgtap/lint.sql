@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(73);
+SELECT plan(86);
 
 -- What lint says of a document with these rules, but for owners.
 CREATE FUNCTION lint(rules text, head text DEFAULT '') RETURNS text LANGUAGE sql AS $$
@@ -112,6 +112,24 @@ SELECT is((SELECT count(*) FROM policy_validate('version: v1
 rules: [{id: r, decision: deny, match: {topics: [' || (SELECT string_agg(format('"*%s*%s*"', i % 10, repeat('?', i % 23) || 'x'), ', ') FROM generate_series(1, 400) i) || ']}},
 {id: s, decision: deny, match: {topics: {any: ["*0*???????????????????x*"], none: [' || (SELECT string_agg(format('"*%s*%s*"', i % 10, repeat('?', 5 + i % 20) || 'x'), ', ') FROM generate_series(1, 400) i) || ']}}}]') v
 	WHERE v.severity = 'error'), 0::bigint, 'what is too intricate ends');
+
+--
+-- Conditions that many rules share are compared once, and all the same rightly
+--
+SELECT is(lint(rules, 'combine: first_match'), expected, what) FROM (VALUES
+	('one condition that is alike, and one that is narrower', ' [{id: a, match: {labels: {env: [prod, "p*"], team: ["t*"]}}, decision: deny}, {id: b, match: {labels: {env: [prod, "p*"], team: [t1]}}, decision: deny}]', 'never_wins b'),
+	('one that is alike, and one that is wider', ' [{id: a, match: {labels: {env: [prod, "p*"], team: [t1]}}, decision: deny}, {id: b, match: {labels: {env: [prod, "p*"], team: ["t*"]}}, decision: deny}]', 'clean'),
+	('the same lists of another label', ' [{id: a, match: {labels: {env: [prod]}}, decision: deny}, {id: b, match: {labels: {team: [prod]}}, decision: deny}]', 'clean'),
+	('the same lists of another field', ' [{id: a, match: {tenants: [x]}, decision: deny}, {id: b, match: {capabilities: [x]}, decision: deny}]', 'clean'),
+	('the same lists where a value must be there, and where it need not', ' [{id: a, match: {tenants: {none: [x]}}, decision: deny}, {id: b, match: {tenants: {none: [x, y]}}, decision: deny}, {id: c, match: {capabilities: {none: [x]}}, decision: deny}, {id: d, match: {capabilities: {none: [x, y]}}, decision: deny}]', 'never_wins b, never_wins d'),
+	('the same lists of a set and of a value', ' [{id: a, match: {tenants: {any: [x, y]}}, decision: deny}, {id: b, match: {tenants: {any: [x], none: [y]}}, decision: deny}, {id: c, match: {actor_roles: {any: [x], none: [y]}}, decision: deny}, {id: d, match: {actor_roles: {any: [x, y]}}, decision: deny}]', 'never_wins b'),
+	('a label that must be there is inside of its presence', ' [{id: a, match: {labels: {team: {}}}, decision: deny}, {id: b, match: {labels: {team: [x]}}, decision: deny}]', 'never_wins b'),
+	('one that need not be there is not', ' [{id: a, match: {labels: {team: {}}}, decision: deny}, {id: b, match: {labels: {team: {none: [x]}}}, decision: deny}]', 'clean'),
+	('its presence is any value', ' [{id: a, match: {labels: {team: ["*"]}}, decision: deny}, {id: b, match: {labels: {team: {}}}, decision: deny}]', 'same_rule b'),
+	('but not of none', ' [{id: a, match: {labels: {team: {none: [x]}}}, decision: deny}, {id: b, match: {labels: {team: {}}}, decision: deny}]', 'clean'),
+	('a label that names an MCP field is inside of that field', ' [{id: a, match: {mcp: {servers: ["j*"]}}, decision: deny}, {id: b, match: {labels: {mcp_server: [jira]}}, decision: deny}]', 'never_wins b'),
+	('the field is not inside of the label', ' [{id: a, match: {labels: {mcp_server: [jira]}}, decision: deny}, {id: b, match: {mcp: {servers: [jira]}}, decision: deny}]', 'clean'),
+	('the tag of secrets is inside of secrets', ' [{id: a, match: {secrets_present: true}, decision: deny}, {id: b, match: {risk_tags: [secrets]}, decision: deny}]', 'never_wins b')) v(what, rules, expected);
 
 SELECT * FROM finish();
 ROLLBACK;
