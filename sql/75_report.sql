@@ -36,6 +36,17 @@ $$;
 COMMENT ON FUNCTION policy.number(numeric) IS
 	'A number to read: thousands apart, at most two decimals.';
 
+CREATE FUNCTION policy.share(part numeric, whole numeric) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT CASE WHEN coalesce(whole, 0) = 0 THEN NULL
+		WHEN part > 0 AND part * 10000 < whole THEN 'below 0.01%'
+		ELSE policy.number(100 * part / whole) || '%' END
+$$;
+COMMENT ON FUNCTION policy.share(numeric, numeric) IS
+	'A part of a whole in percent, to read; NULL of nothing.';
+
 CREATE FUNCTION policy.clipped(value text, characters integer) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
@@ -86,6 +97,18 @@ $$;
 COMMENT ON FUNCTION policy.reported(bigint) IS
 	'The simulation of that id. Raises invalid_parameter_value for NULL, no_data_found where there is none.';
 
+-- The gate's own figures are exact; a reader wants percent and thousands apart.
+CREATE FUNCTION policy.report_measure(check_name text, measure text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT CASE WHEN measure !~ '^[0-9]{1,30}([.][0-9]{1,30})?$' THEN measure
+		WHEN check_name IN ('flips', 'unreplayable') THEN policy.share(measure::numeric, 1)
+		ELSE policy.number(measure::numeric) END
+$$;
+COMMENT ON FUNCTION policy.report_measure(text, text) IS
+	'A check''s value or limit, to read.';
+
 CREATE FUNCTION policy.report_checks(
 	simulation policy.simulations, OUT name text, OUT result text, OUT value text, OUT bound text, OUT detail text)
 	RETURNS SETOF record
@@ -93,7 +116,9 @@ CREATE FUNCTION policy.report_checks(
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 	SELECT c.item ->> 'check', CASE WHEN (c.item -> 'passed') = 'true' THEN 'passes' ELSE 'FAILS' END,
-		coalesce(c.item ->> 'value', ''), coalesce(c.item ->> 'limit', ''), coalesce(c.item ->> 'detail', '')
+		coalesce(policy.report_measure(c.item ->> 'check', c.item ->> 'value'), ''),
+		coalesce(policy.report_measure(c.item ->> 'check', c.item ->> 'limit'), ''),
+		coalesce(regexp_replace(c.item ->> 'detail', '(\d)(?=(\d\d\d)+(?!\d))', '\1,', 'g'), '')
 	FROM jsonb_array_elements(simulation.gate -> 'checks') WITH ORDINALITY c(item, place)
 	ORDER BY c.item -> 'passed' = 'true', c.place
 $$;
@@ -111,6 +136,10 @@ CREATE FUNCTION policy.report_verdict(
 			WHEN 'acknowledged' THEN format('The gate fails, but its flips were acknowledged: they do not keep %s from being published.', simulation.snapshot)
 			ELSE format('The gate fails: %s must not be published as it is.', simulation.snapshot) END,
 		array_remove(ARRAY[
+			(SELECT 'It fails: ' || string_agg(format('%s %s (limit %s)', c.name, c.value, c.bound), ', ') || '.'
+				FROM policy.report_checks(simulation) c WHERE c.result <> 'passes'),
+			CASE WHEN simulation.replayed = 0
+				THEN 'No job was replayed: this says nothing of what would change.' END,
 			CASE WHEN simulation.acknowledged_by IS NOT NULL
 				THEN format('Acknowledged by %s at %s: %s', simulation.acknowledged_by,
 					policy.moment(simulation.acknowledged_at), coalesce(nullif(simulation.acknowledge_note, ''), 'no note')) END,
@@ -120,14 +149,18 @@ CREATE FUNCTION policy.report_verdict(
 				THEN format('What is active now (%s) is not what this was compared with: replay it again before publishing.',
 					coalesce((SELECT format('%s, release %s', a.snapshot, a.release_id) FROM policy.active a), 'nothing')) END,
 			CASE WHEN simulation.finished_at < statement_timestamp() - interval '24 hours'
-				THEN 'This is older than 24 hours: replay it again before publishing.' END
+				THEN 'This is older than 24 hours: replay it again before publishing.' END,
+			CASE WHEN v.state = 'failed' AND simulation.acknowledged_by IS NULL AND simulation.source = 'decisions'
+				THEN CASE WHEN v.excusable
+					THEN format('Adjust it and replay again; or somebody with the duty release who did not stage it accepts exactly these flips: SELECT policy_acknowledge(%s, ''why'');', simulation.simulation_id)
+					ELSE 'Adjust what it fails by and replay again: an acknowledgement excuses flips and loosened jobs alone.' END END
 		], NULL)
-	FROM (SELECT CASE
-		WHEN (simulation.gate -> 'passed') = 'true' THEN 'passed'
-		WHEN simulation.acknowledged_by IS NOT NULL AND (
-			SELECT bool_and(c.name IN ('flips', 'loosened')) FROM policy.report_checks(simulation) c
-			WHERE c.result <> 'passes') THEN 'acknowledged'
-		ELSE 'failed' END AS state) v
+	FROM (SELECT e.excusable, CASE
+			WHEN (simulation.gate -> 'passed') = 'true' THEN 'passed'
+			WHEN simulation.acknowledged_by IS NOT NULL AND e.excusable THEN 'acknowledged'
+			ELSE 'failed' END AS state
+		FROM (SELECT coalesce(bool_and(c.name IN ('flips', 'loosened')), false) AS excusable
+			FROM policy.report_checks(simulation) c WHERE c.result <> 'passes') e) v
 $$;
 COMMENT ON FUNCTION policy.report_verdict(policy.simulations) IS
 	'How the gate ended: passed, acknowledged or failed, the same in words, and what else bears on it.';
@@ -142,22 +175,37 @@ $$;
 COMMENT ON FUNCTION policy.report_base(policy.simulations) IS
 	'What a simulation compares with, by name.';
 
-CREATE FUNCTION policy.report_facts(simulation policy.simulations, OUT fact text, OUT value text)
+CREATE FUNCTION policy.report_summary(simulation policy.simulations) RETURNS text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT format('%s, %s, replayed by %s at %s',
+		CASE simulation.source WHEN 'decisions' THEN 'Recorded jobs' ELSE 'Jobs of a query' END,
+		CASE WHEN simulation.covers_history THEN 'all history'
+			ELSE format('from %s to before %s', policy.moment(simulation.since), policy.moment(simulation.until)) END,
+		simulation.run_by, policy.moment(simulation.finished_at))
+$$;
+COMMENT ON FUNCTION policy.report_summary(policy.simulations) IS
+	'What was replayed, by whom and when, in a line.';
+
+CREATE FUNCTION policy.report_facts(simulation policy.simulations, OUT fact text, OUT value text, OUT detail text)
 	RETURNS SETOF record
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 	VALUES
-		('Flips', format('%s of %s jobs replayed', policy.number(simulation.flips), policy.number(simulation.replayed))),
-		('Loosened', policy.number(simulation.loosened)),
-		('Tightened', policy.number(simulation.tightened)),
-		('Newly need approval', policy.number(simulation.newly_approval)),
-		('Queue growth', format('%s approvals a day', CASE WHEN simulation.approvals_per_day > 0 THEN '+' ELSE '' END ||
-			policy.number(simulation.approvals_per_day))),
-		('Coverage', format('%s of %s jobs replayed', policy.number(simulation.replayed), policy.number(simulation.jobs)))
+		('Loosened', policy.number(simulation.loosened), 'jobs'),
+		('Tightened', policy.number(simulation.tightened), 'jobs'),
+		('Flips', policy.number(simulation.flips), 'jobs, ' || coalesce(policy.share(simulation.flips, simulation.replayed), 'none')
+			|| ' of those replayed'),
+		('New approvals', policy.number(simulation.newly_approval), 'jobs that needed none'),
+		('Queue growth', CASE WHEN simulation.approvals_per_day > 0 THEN '+' ELSE '' END ||
+			policy.number(simulation.approvals_per_day), 'approvals a day'),
+		('Coverage', coalesce(policy.share(simulation.replayed, simulation.jobs), 'none'),
+			format('of the jobs replayed, %s of %s', policy.number(simulation.replayed), policy.number(simulation.jobs)))
 $$;
 COMMENT ON FUNCTION policy.report_facts(policy.simulations) IS
-	'What a simulation found, in a line each.';
+	'What a simulation found: a figure each, and what it is of.';
 
 CREATE FUNCTION policy.report_origin(simulation policy.simulations, OUT fact text, OUT value text)
 	RETURNS SETOF record
@@ -216,7 +264,7 @@ CREATE FUNCTION policy.report_matrix(
 			CROSS JOIN unnest(policy.report_decisions()) WITH ORDINALITY t(decision, place)
 	)
 	SELECT c.from_decision, c.to_decision, c.jobs,
-		CASE sign(c.step) WHEN -1 THEN 'looser' WHEN 1 THEN 'stricter' ELSE 'as before' END,
+		CASE sign(c.step) WHEN -1 THEN 'looser' WHEN 1 THEN 'stricter' ELSE 'the same' END,
 		-- By orders of magnitude: one job among a million is to be seen.
 		CASE WHEN c.jobs = 0 THEN 0
 			ELSE greatest(1, ceil(4 * ln(c.jobs + 1) / ln(max(c.jobs) OVER () + 1)))::integer END
@@ -269,7 +317,7 @@ CREATE FUNCTION policy.report_fields(job jsonb, words jsonb, OUT field text, OUT
 				AND jsonb_typeof(o.value) = 'object' THEN o.value ELSE '{}' END) i ON true
 		WHERE o.key NOT IN ('topic', 'tenant_id', 'actor_id')
 	), chosen AS (
-		SELECT f.*, row_number() OVER (ORDER BY NOT words ? f.name, f.field NOT LIKE 'payload.%', f.field COLLATE "C") AS place,
+		SELECT f.*, row_number() OVER (ORDER BY NOT words ? f.name, f.value = '"***"', f.field NOT LIKE 'payload.%', f.field COLLATE "C") AS place,
 			count(*) OVER () AS total
 		FROM fields f
 	)
@@ -282,12 +330,19 @@ $$;
 COMMENT ON FUNCTION policy.report_fields(jsonb, jsonb) IS
 	'A job''s fields, clipped: at most eight, those that the words name first, then the payload''s.';
 
+CREATE FUNCTION policy.report_reason(reason text, rule text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$ SELECT policy.clipped(nullif(nullif(reason, ''), 'matched rule ' || rule), 300) $$;
+COMMENT ON FUNCTION policy.report_reason(text, text) IS
+	'A verdict''s reason, clipped; NULL where it says no more than the rule''s name.';
+
 -- The first of each kind of flip comes before the second of any: a thousand alike
 -- do not hide the one that is not.
 CREATE FUNCTION policy.report_flips(simulation_id bigint, rows integer)
 	RETURNS TABLE (kind text, place bigint, decision_id bigint, job jsonb, gone boolean, topic text,
-		tenant_id text, actor_id text, source text, evaluated_at timestamptz, why text, from_verdict text,
-		to_verdict text, from_bounds text, to_bounds text)
+		tenant_id text, actor_id text, source text, evaluated_at timestamptz, why text, from_decision text,
+		to_decision text, from_by text, to_by text, from_reason text, to_reason text, from_bounds text, to_bounds text)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -304,10 +359,11 @@ CREATE FUNCTION policy.report_flips(simulation_id bigint, rows integer)
 		CASE WHEN f.decision_id IS NULL THEN 'job ' || coalesce(f.job_key, f.flip::text)
 			ELSE format('decision %s, %s %s', f.decision_id, f.job_table, f.job_key) END,
 		f.evaluated_at, array_to_string(f.why, ', '),
-		format('%s by %s: %s', f.from_decision, coalesce('rule ' || f.from_rule, 'the default'), policy.clipped(coalesce(f.from_reason, ''), 300)),
-		format('%s by %s: %s', f.to_decision, coalesce('rule ' || f.to_rule, 'the default'), policy.clipped(coalesce(f.to_reason, ''), 300)),
-		policy.clipped(nullif(f.from_constraints, '{}')::text, 300),
-		policy.clipped(nullif(f.to_constraints, '{}')::text, 300)
+		f.from_decision::text, f.to_decision::text,
+		coalesce('rule ' || f.from_rule, 'the default'), coalesce('rule ' || f.to_rule, 'the default'),
+		policy.report_reason(f.from_reason, f.from_rule), policy.report_reason(f.to_reason, f.to_rule),
+		CASE WHEN f.from_constraints <> f.to_constraints THEN policy.clipped(nullif(f.from_constraints, '{}')::text, 300) END,
+		CASE WHEN f.from_constraints <> f.to_constraints THEN policy.clipped(nullif(f.to_constraints, '{}')::text, 300) END
 	FROM chosen c
 		JOIN policy.simulation_flips f ON f.simulation_id = report_flips.simulation_id AND f.flip = c.flip
 		LEFT JOIN policy.decisions d ON d.decision_id = f.decision_id AND d.decided_at = f.decided_at

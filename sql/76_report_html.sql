@@ -31,34 +31,41 @@ CREATE FUNCTION policy.report_style() RETURNS text
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--page); color: var(--ink);
 font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0; }
 h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); }
 p { margin: .5rem 0; }
 a { color: var(--focus); }
 :focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
 .skip { position: absolute; left: -100rem; }
 .skip:focus { left: 1rem; top: 1rem; padding: .5rem; background: var(--page); }
-.verdict { border: 2px solid var(--line); border-left-width: .75rem; padding: .5rem 1rem; background: var(--panel); }
+.badge { display: inline-block; padding: 0 .6rem; border: 2px solid; border-radius: .25rem; margin-right: .5rem; }
+.passed .badge { color: var(--good); } .failed .badge, .acknowledged .badge { color: var(--bad); }
+.verdict { margin: 1rem 0; border: 2px solid var(--line); border-left-width: .75rem; padding: .5rem 1rem; background: var(--panel); }
 .verdict p:first-child { font-size: 1.2rem; font-weight: 700; }
 .passed { border-color: var(--good); }
 .failed, .acknowledged { border-color: var(--bad); }
 .fails { color: var(--bad); font-weight: 700; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .75rem; margin: 1rem 0; }
 .facts div { background: var(--panel); padding: .5rem .75rem; }
+.figures dd { font-size: 1.75rem; line-height: 1.2; } .figures small { display: block; font-size: .875rem; font-weight: 400; color: var(--soft); }
 .facts dt, .soft { color: var(--soft); }
 .facts dd { margin: 0; font-weight: 700; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .5rem 0; }
 caption { text-align: left; color: var(--soft); padding: .25rem 0; }
-th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top; }
+th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top; overflow-wrap: normal; }
+.text, .jobs th, .jobs td { overflow-wrap: anywhere; } .text { min-width: 12rem; }
 th { background: var(--panel); font-weight: 600; }
 .count { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.cell { text-align: right; min-width: 6rem; }
-.matrix th { overflow-wrap: normal; }
-.cell b { display: block; }
+.matrix { table-layout: fixed; width: 100%; min-width: 52rem; }
+.cell, .matrix thead th + th { text-align: right; }
+.cell b { display: block; font-size: 1.15rem; }
+.key { display: inline-block; width: .9rem; height: .9rem; margin-left: .75rem; border: 1px solid var(--line); vertical-align: -.1rem; }
+p .key:first-child { margin-left: 0; }
 .same { background: var(--same); }
 .loose1 { background: var(--loose1); } .loose2 { background: var(--loose2); } .loose3 { background: var(--loose3); } .loose4 { background: var(--loose4); }
 .tight1 { background: var(--tight1); } .tight2 { background: var(--tight2); } .tight3 { background: var(--tight3); } .tight4 { background: var(--tight4); }
+.bar { border-left-style: hidden; padding-left: 0; }
 svg { display: block; width: 12rem; height: .9rem; margin-top: .3rem; }
 .gained { fill: var(--gained); } .lost { fill: var(--lost); }
 .jobs { width: 100%; min-width: 56rem; table-layout: fixed; }
@@ -66,9 +73,11 @@ svg { display: block; width: 12rem; height: .9rem; margin-top: .3rem; }
 .jobs ul { margin: 0; padding-left: 1.1rem; }
 .jobs code, pre { font: .875rem/1.45 ui-monospace, monospace; }
 pre { white-space: pre-wrap; background: var(--panel); padding: .5rem; }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } .skip { display: none; } .scroll { overflow: visible; }
+@page { size: landscape; margin: 12mm; }
+@media print { :root { font-size: 9pt; } body { max-width: none; padding: 0; } h2 { break-after: avoid; } p { orphans: 3; }
+.matrix { break-inside: avoid; } .jobs li { display: inline; } .jobs li + li { margin-left: .5em; } .jobs li + li::before { content: "| "; } .jobs ul { padding: 0; } .skip { display: none; } .scroll { overflow: visible; }
 .jobs { min-width: 0; } tr, .verdict, .facts div { break-inside: avoid; } thead { display: table-header-group; }
-.cell, .verdict, svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+.cell, .key, .verdict, svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 ' $$;
 COMMENT ON FUNCTION policy.report_style() IS
 	'The style sheet of policy_report''s page, which its Content-Security-Policy names by hash: no other is used.';
@@ -94,18 +103,19 @@ CREATE FUNCTION policy.report_html_verdict(simulation policy.simulations) RETURN
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 	SELECT concat_ws(E'\n',
-		format('<section class="verdict %s" aria-label="Verdict"><p>%s</p>', v.state, policy.html(v.verdict)),
+		format('<section class="verdict %s" aria-label="Verdict"><p><span class="badge">%s</span> %s</p>', v.state, upper(v.state), policy.html(v.verdict)),
 		(SELECT string_agg(format('<p>%s</p>', policy.html(r.remark)), E'\n' ORDER BY r.place)
 			FROM unnest(v.remarks) WITH ORDINALITY r(remark, place)),
 		'</section>',
-		format('<dl class="facts">%s</dl>', (SELECT string_agg(format('<div><dt>%s</dt><dd>%s</dd></div>',
-			policy.html(f.fact), policy.html(f.value)), '') FROM policy.report_facts(simulation) f)),
+		format('<dl class="facts figures">%s</dl>', (SELECT string_agg(format('<div><dt>%s</dt><dd%s>%s <small>%s</small></dd></div>',
+			policy.html(f.fact), CASE WHEN f.fact = 'Loosened' AND simulation.loosened > 0 THEN ' class="fails"' ELSE '' END,
+			policy.html(f.value), policy.html(f.detail)), '') FROM policy.report_facts(simulation) f)),
 		'<section aria-labelledby="gate"><h2 id="gate">The gate</h2>',
 		'<div class="scroll" role="region" aria-label="Checks of the gate" tabindex="0"><table>',
 		'<caption>Each check; those that fail come first</caption>',
 		'<thead><tr><th scope="col">Check</th><th scope="col">Result</th><th scope="col">Value</th>'
 			'<th scope="col">Limit</th><th scope="col">Meaning</th></tr></thead><tbody>',
-		(SELECT string_agg(format('<tr><th scope="row">%s</th><td%s>%s</td><td class="count">%s</td><td class="count">%s</td><td>%s</td></tr>',
+		(SELECT string_agg(format('<tr><th scope="row">%s</th><td%s>%s</td><td class="count">%s</td><td class="count">%s</td><td class="text">%s</td></tr>',
 			policy.html(c.name), CASE WHEN c.result <> 'passes' THEN ' class="fails"' ELSE '' END, policy.html(c.result),
 			policy.html(c.value), policy.html(c.bound), policy.html(c.detail)), E'\n')
 			FROM policy.report_checks(simulation) c),
@@ -127,13 +137,15 @@ CREATE FUNCTION policy.report_html_matrix(matrix jsonb, caption text) RETURNS te
 				FROM unnest(policy.report_decisions()) WITH ORDINALITY d(decision, place))),
 		(SELECT string_agg(r.line, E'\n' ORDER BY r.place) FROM (
 			SELECT format('<tr><th scope="row">%s</th>%s</tr>', replace(policy.html(m.from_decision), '_', '_<wbr />'),
-					string_agg(CASE WHEN m.jobs = 0 THEN '<td class="cell">0</td>'
+					string_agg(CASE WHEN m.jobs = 0 THEN '<td class="cell soft">0</td>'
 						ELSE format('<td class="cell %s"><b>%s</b> %s</td>', CASE m.meaning WHEN 'looser' THEN 'loose' || m.heat
 							WHEN 'stricter' THEN 'tight' || m.heat ELSE 'same' END, policy.number(m.jobs), m.meaning) END, ''
 						ORDER BY array_position(policy.report_decisions(), m.to_decision))) AS line,
 				array_position(policy.report_decisions(), m.from_decision) AS place
 			FROM policy.report_matrix(matrix) m GROUP BY m.from_decision) r),
-		'</tbody></table></div>')
+		'</tbody></table></div>',
+		'<p class="soft"><span class="key loose3"></span> looser <span class="key tight3"></span> stricter <span class="key same"></span> the same decision. '
+			'The stronger the colour, the more jobs, by orders of magnitude.</p>')
 $$;
 COMMENT ON FUNCTION policy.report_html_matrix(jsonb, text) IS
 	'Of the page: a matrix of decisions as a table, each cell with its count, its meaning and its heat.';
@@ -142,7 +154,7 @@ CREATE FUNCTION policy.report_bar(class text, jobs numeric, most numeric, label 
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
-	SELECT format('<td class="count">%s</td><td><svg role="img" viewBox="0 0 100 6" preserveAspectRatio="none"><title>%s</title>'
+	SELECT format('<td class="count">%s</td><td class="bar"><svg role="img" viewBox="0 0 100 6" preserveAspectRatio="none"><title>%s</title>'
 			'<rect class="%s" width="%s" height="6" /></svg></td>',
 		policy.number(jobs), policy.html(label), class,
 		CASE WHEN jobs = 0 THEN 0 ELSE greatest(1, round(100 * jobs / most)) END)
@@ -160,9 +172,9 @@ CREATE FUNCTION policy.report_html_rules(simulation policy.simulations) RETURNS 
 	SELECT CASE WHEN NOT EXISTS (SELECT FROM rules) THEN '<p>No rule gains or loses a job.</p>' ELSE concat_ws(E'\n',
 		'<div class="scroll" role="region" aria-label="Jobs by rule" tabindex="0"><table>',
 		'<caption>Jobs that each rule newly decides (gained) or no longer decides (lost)</caption>',
-		'<thead><tr><th scope="col">Rule</th><th scope="col">Gained</th><th scope="col">Gained, as a bar</th>'
-			'<th scope="col">Lost</th><th scope="col">Lost, as a bar</th></tr></thead><tbody>',
-		(SELECT string_agg(format('<tr><th scope="row">%s</th>%s%s</tr>', policy.html(r.rule),
+		'<thead><tr><th scope="col">Rule</th><th scope="colgroup" colspan="2">Gained</th>'
+			'<th scope="colgroup" colspan="2">Lost</th></tr></thead><tbody>',
+		(SELECT string_agg(format('<tr><th scope="row" class="text">%s</th>%s%s</tr>', policy.html(r.rule),
 				policy.report_bar('gained', r.gained, r.most, format('%s gains %s jobs', r.rule, policy.number(r.gained))),
 				policy.report_bar('lost', r.lost, r.most, format('%s loses %s jobs', r.rule, policy.number(r.lost)))),
 				E'\n' ORDER BY r.place)
@@ -173,6 +185,16 @@ CREATE FUNCTION policy.report_html_rules(simulation policy.simulations) RETURNS 
 $$;
 COMMENT ON FUNCTION policy.report_html_rules(policy.simulations) IS
 	'Of the page: the rules with the most jobs gained and lost, with bars.';
+
+CREATE FUNCTION policy.report_side(decision text, decided_by text, reason text, bounds text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT format('<td><b>%s</b> by %s%s%s</td>', policy.html(decision), policy.html(decided_by),
+		CASE WHEN reason IS NULL THEN '' ELSE '<br />' || policy.html(reason) END, CASE WHEN bounds IS NULL THEN '' ELSE '<br /><code>' || policy.html(bounds) || '</code>' END)
+$$;
+COMMENT ON FUNCTION policy.report_side(text, text, text, text) IS
+	'Of the page: a cell with what one policy says of a job.';
 
 CREATE FUNCTION policy.report_html_flips(simulation policy.simulations, rows integer) RETURNS text
 	LANGUAGE sql STABLE
@@ -185,13 +207,13 @@ CREATE FUNCTION policy.report_html_flips(simulation policy.simulations, rows int
 		'<caption>Loosened jobs first, and of each kind of change one before the next of any</caption>',
 		'<thead><tr><th scope="col">Job</th><th scope="col">Base says</th><th scope="col">Candidate says</th>'
 			'<th scope="col">Its fields</th></tr></thead><tbody>',
-		(SELECT string_agg(format('<tr><th scope="row"><span class="%s">%s</span> (%s)<br />topic %s<br />tenant %s<br />actor %s'
-					'<br /><span class="soft">%s, at %s</span></th><td>%s%s</td><td>%s%s</td><td>%s</td></tr>',
+		(SELECT string_agg(format('<tr><th scope="row"><span class="%s">%s</span> <span class="soft">(%s)</span><br />topic %s<br />'
+					'<span class="soft">tenant %s, actor %s<br />%s, at %s</span></th>%s%s<td>%s</td></tr>',
 				CASE f.kind WHEN 'loosened' THEN 'fails' ELSE 'soft' END, policy.html(f.kind), policy.html(f.why),
 				policy.html(coalesce(f.topic, 'unknown')), policy.html(coalesce(f.tenant_id, 'unknown')),
 				policy.html(coalesce(f.actor_id, 'unknown')), policy.html(f.source), policy.moment(f.evaluated_at),
-				policy.html(f.from_verdict), '<br /><code>' || policy.html(f.from_bounds) || '</code>',
-				policy.html(f.to_verdict), '<br /><code>' || policy.html(f.to_bounds) || '</code>',
+				policy.report_side(f.from_decision, f.from_by, f.from_reason, f.from_bounds),
+				policy.report_side(f.to_decision, f.to_by, f.to_reason, f.to_bounds),
 				CASE WHEN f.gone THEN 'Its evidence is gone.' ELSE coalesce((
 					SELECT format('<ul>%s</ul>', string_agg(format('<li><code>%s: %s</code></li>',
 						policy.html(p.field), policy.html(p.value)), ''))
@@ -216,7 +238,7 @@ CREATE FUNCTION policy.report_html_coverage(simulation policy.simulations) RETUR
 				THEN 'Nothing is said of the others: what cannot be known is not guessed.' ELSE 'None was left out.' END),
 		(SELECT format('<table><caption>Jobs that could not be replayed</caption><thead><tr><th scope="col">Why</th>'
 				'<th scope="col">Jobs</th></tr></thead><tbody>%s</tbody></table>',
-				string_agg(format('<tr><th scope="row">%s</th><td class="count">%s</td></tr>',
+				string_agg(format('<tr><th scope="row" class="text">%s</th><td class="count">%s</td></tr>',
 					policy.html(u.reason), policy.number(u.jobs)), ''))
 			FROM policy.report_uncovered(simulation) u HAVING count(*) > 0))
 $$;
@@ -234,7 +256,7 @@ BEGIN
 	RETURN concat_ws(E'\n',
 		policy.report_head(title),
 		'<body>', '<a class="skip" href="#content">Skip to the verdict</a>',
-		format('<header><h1>%s</h1></header>', policy.html(title)),
+		format('<header><h1>%s</h1><p class="soft">%s</p></header>', policy.html(title), policy.html(policy.report_summary(simulation))),
 		'<main id="content" tabindex="-1">',
 		policy.report_html_verdict(simulation),
 		'<section aria-labelledby="changes"><h2 id="changes">From what to what</h2>',

@@ -42,7 +42,7 @@ CREATE FUNCTION policy.report_text_verdict(simulation policy.simulations) RETURN
 		(SELECT string_agg(policy.wrapped(r.remark, 2), E'\n' ORDER BY r.place)
 			FROM unnest(v.remarks) WITH ORDINALITY r(remark, place)),
 		'',
-		(SELECT string_agg(rpad(f.fact, 22) || f.value, E'\n') FROM policy.report_facts(simulation) f),
+		(SELECT string_agg(rpad(f.fact, 22) || f.value || ' ' || f.detail, E'\n') FROM policy.report_facts(simulation) f),
 		policy.report_heading('The gate'),
 		(SELECT string_agg(policy.wrapped(format('[%s] %s: %s%s', c.result, c.name, c.value,
 				coalesce(', limit ' || nullif(c.bound, ''), '')), 0)
@@ -82,8 +82,8 @@ CREATE FUNCTION policy.report_text_rules(simulation policy.simulations) RETURNS 
 	)
 	SELECT CASE WHEN NOT EXISTS (SELECT FROM rules) THEN 'No rule gains or loses a job.' ELSE concat_ws(E'\n',
 		(SELECT string_agg(concat_ws(E'\n', policy.wrapped(r.rule, 0),
-				'  gained ' || lpad(policy.number(r.gained), 13) || ' ' || repeat('#', ceil(50 * r.gained / r.most)::integer),
-				'  lost   ' || lpad(policy.number(r.lost), 13) || ' ' || repeat('#', ceil(50 * r.lost / r.most)::integer)),
+				rtrim('  gained ' || lpad(policy.number(r.gained), 13) || ' ' || repeat('#', ceil(50 * r.gained / r.most)::integer)),
+				rtrim('  lost   ' || lpad(policy.number(r.lost), 13) || ' ' || repeat('#', ceil(50 * r.lost / r.most)::integer))),
 				E'\n' ORDER BY r.place)
 			FROM rules r WHERE r.place <= 30),
 		(SELECT format('%s more rules with fewer jobs are left out.', policy.number(count(*)))
@@ -103,8 +103,8 @@ CREATE FUNCTION policy.report_text_flips(simulation policy.simulations, rows int
 				policy.wrapped(format('%s. %s (%s): topic %s, tenant %s, actor %s', f.place, f.kind, f.why,
 					coalesce(f.topic, 'unknown'), coalesce(f.tenant_id, 'unknown'), coalesce(f.actor_id, 'unknown')), 0),
 				policy.wrapped(format('%s, at %s', f.source, policy.moment(f.evaluated_at)), 3),
-				policy.wrapped('base:      ' || f.from_verdict || coalesce(' ' || f.from_bounds, ''), 3),
-				policy.wrapped('candidate: ' || f.to_verdict || coalesce(' ' || f.to_bounds, ''), 3),
+				policy.wrapped('base:      ' || concat_ws(' ', f.from_decision, 'by', f.from_by || CASE WHEN f.from_reason IS NULL THEN '' ELSE ':' END, f.from_reason, f.from_bounds), 3),
+				policy.wrapped('candidate: ' || concat_ws(' ', f.to_decision, 'by', f.to_by || CASE WHEN f.to_reason IS NULL THEN '' ELSE ':' END, f.to_reason, f.to_bounds), 3),
 				CASE WHEN f.gone THEN '   Its evidence is gone.' ELSE (
 					SELECT string_agg(policy.wrapped(format('%s: %s', p.field, p.value), 5), E'\n')
 					FROM words w CROSS JOIN LATERAL policy.report_fields(f.job, w.known) p) END), E'\n' ORDER BY f.place)
@@ -125,6 +125,7 @@ DECLARE
 BEGIN
 	RETURN concat_ws(E'\n',
 		policy.wrapped(format('Impact of %s on %s', simulation.snapshot, policy.report_base(simulation)), 0),
+		policy.wrapped(policy.report_summary(simulation), 0),
 		'',
 		policy.report_text_verdict(simulation),
 		policy.report_heading('From what the base says now to what the candidate says'),

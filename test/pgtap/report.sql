@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(91);
+SELECT plan(101);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 --
@@ -112,7 +112,7 @@ SELECT counts('//div[@class="scroll"][not(@tabindex="0") or not(@aria-label) or 
 SELECT ok(html LIKE '%@media (prefers-color-scheme: dark)%' AND html LIKE '%@media print%' AND html LIKE '%:focus-visible%', 'there is a dark form, one for print, and a visible focus') FROM page;
 
 -- What it says
-SELECT ok(substring(html FROM '<main.*') ~ '^<main[^>]*>\n<section class="verdict failed" aria-label="Verdict"><p>The gate fails: ', 'the verdict comes first, in words') FROM page;
+SELECT ok(substring(html FROM '<main.*') ~ '^<main[^>]*>\n<section class="verdict failed" aria-label="Verdict"><p><span class="badge">FAILED</span> The gate fails: ', 'the verdict comes first, in words') FROM page;
 SELECT counts('//tr[th="loosened"]/td[.="FAILS"]', 1, 'a check that fails says so');
 SELECT ok(strpos(html, '>FAILS<') < strpos(html, '>passes<'), 'and comes before those that pass') FROM page;
 SELECT counts('(//table)[2]//td', 25, 'the matrix has every decision by every decision');
@@ -129,9 +129,9 @@ SELECT counts(format('//table[@class="jobs"]/tbody/tr[%s][contains(., "%s")]', p
 SELECT counts('//table[@class="jobs"]/tbody/tr[contains(th, "tightened")]', 0, 'loosened jobs come first');
 SELECT counts('//li[contains(., "payload.password: ***")]', 1, 'what evidence masks is masked');
 SELECT ok(strpos(html || text, 'hunter2') = 0, 'and not to be found') FROM page;
-SELECT counts('//ul[li[2][contains(., "payload.zz_amount: 7")]]', 1, 'the fields that a policy names come first');
+SELECT counts('//ul[li[1][contains(., "payload.zz_amount: 7")]][li[2][contains(., "payload.password: ***")]]', 1, 'the fields that a policy names come first, those that say something before what is masked');
 SELECT counts('//ul[count(li) = 9][li[9][contains(., "left out: 3 more fields")]]', 1, 'of many fields, eight are shown');
-SELECT ok(html LIKE '%<dd>+2.5 approvals a day</dd>%' AND html LIKE '%<dd>123,400 of 123,456 jobs replayed</dd>%', 'queue growth and coverage are there') FROM page;
+SELECT ok(html LIKE '%<dd>+2.5 <small>approvals a day</small></dd>%' AND html LIKE '%<dd>99.95% <small>of the jobs replayed, 123,400 of 123,456</small></dd>%', 'queue growth and coverage are there') FROM page;
 SELECT counts('//tr[th="masked fact"]/td[.="50"]', 1, 'and why jobs were not replayed');
 SELECT counts('//tr[th="invalid job"]', 0, 'but not what did not happen');
 SELECT ok(html LIKE '%<dd>from 2026-06-01 00:00:00 UTC, before the end</dd>%', 'the window is there') FROM page;
@@ -149,12 +149,21 @@ $$;
 SELECT simulate(10, true, 0), simulate(11, false, 9, acknowledged_by => 'bob'), simulate(12, false, 9, acknowledged_by => 'bob', failing => 'window'),
 	simulate(13, true, 0, source => 'query'), simulate(14, true, 0, base => NULL), simulate(15, true, 0, finished_at => now() - interval '25 hours') \g /dev/null
 SELECT is(verdict(10), 'passed; ', 'a gate that passed');
-SELECT ok(verdict(11) LIKE 'acknowledged; Acknowledged by bob at %: note <script>%', 'flips that were acknowledged');
-SELECT ok(verdict(12) LIKE 'failed; Acknowledged by bob%', 'an acknowledgement excuses flips alone');
+SELECT ok(verdict(11) LIKE 'acknowledged; It fails: loosened 3 (limit 0).; Acknowledged by bob at %: note <script>%', 'flips that were acknowledged');
+SELECT ok(verdict(12) LIKE 'failed; It fails: window 3 (limit 0).; Acknowledged by bob%', 'an acknowledgement excuses flips alone');
 SELECT ok(verdict(13) LIKE 'passed; Jobs of a query were replayed%', 'a query''s jobs let nothing be published');
 SELECT ok(verdict(14) ~ '^passed; What is active now \(v1, release \d+\) is not what this was compared with', 'another base than the active one is remarked');
 SELECT is(verdict(15), 'passed; This is older than 24 hours: replay it again before publishing.', 'and what is old');
-SELECT ok(policy_report(10) LIKE '%<p>The gate passes: %' AND policy_report(10) LIKE '%<p>No job is decided otherwise.</p>%'
+SELECT ok(verdict(1) LIKE 'failed; It fails: loosened 3 (limit 0).;%Adjust it and replay again; or %: SELECT policy_acknowledge(1, ''why'');', 'a verdict says by what it fails, and what to do next');
+SELECT simulate(16, false, 9, failing => 'unreplayable') \g /dev/null
+SELECT ok(verdict(16) LIKE 'failed; It fails: unreplayable 300% (limit 0%).; Adjust what it fails by and replay again:%', 'but no acknowledgement where none would help');
+SELECT is((SELECT array_to_string(r.remarks, '; ') FROM policy.simulations s, policy.report_verdict(jsonb_populate_record(s, '{"jobs": 0, "replayed": 0}')) r WHERE s.simulation_id = 10),
+	'No job was replayed: this says nothing of what would change.', 'nor is nothing taken for a pass without a word');
+SELECT is(policy.share(part, whole), wanted, 'shares are written to be read: ' || wanted) FROM (VALUES
+	(1, 3, '33.33%'), (1, 1000000, 'below 0.01%'), (0, 7, '0%'), (7, 7, '100%'), (0, 0, NULL)) v(part, whole, wanted);
+SELECT counts('//table[@class="jobs"]/tbody/tr[3]/td[1][b="DENY"][contains(., "by rule gone")]', 1, 'a decision stands out, with its rule');
+SELECT counts('//th[@class="text"][.="small1"]', 1, 'long names break on a narrow screen, short words do not');
+SELECT ok(policy_report(10) LIKE '%<p><span class="badge">PASSED</span> The gate passes: %' AND policy_report(10) LIKE '%<p>No job is decided otherwise.</p>%'
 	AND policy_report_text(10) LIKE '%No job is decided otherwise.%', 'a report without flips says so');
 
 -- Jobs of a query: nobody has masked them before.

@@ -83,7 +83,7 @@ SQL
 my $page = $node->safe_psql('postgres', 'SELECT policy_report(max(simulation_id)) FROM policy.simulations');
 my $text = $node->safe_psql('postgres', 'SELECT policy_report_text(max(simulation_id)) FROM policy.simulations');
 
-like($page, qr{<p>The gate fails: v42 must not be published as it is\.</p>}, 'a real simulation has its page, with the gate\'s verdict');
+like($page, qr{</span> The gate fails: v42 must not be published as it is\.</p>}, 'a real simulation has its page, with the gate\'s verdict');
 like($page, qr{payload\.amount: 1<.*payload\.password: \*\*\*<}s, 'with the jobs\' fields, masked');
 unlike($page, qr/<script|<img/i, 'and no markup of a job\'s');
 unlike("$page$text", qr/hunter2/, 'nor anything that is masked');
