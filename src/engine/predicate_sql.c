@@ -12,11 +12,15 @@
 
 #include "engine/predicate.h"
 #include "errors.h"
+#include "language/jsonpath.h"
 
 struct PolicyPredicate
 {
 	const char *text;
 	JsonPath   *path;			/* NULL until it is tested */
+	JsonPath   *highest;		/* with its filters at their widest; NULL if
+								 * the same */
+	JsonPath   *lowest;			/* at their narrowest; NULL if the same */
 	Jsonb	   *no_variables;
 };
 
@@ -29,17 +33,44 @@ policy_predicate_compile(const char *text)
 	return predicate;
 }
 
+static JsonPath *
+parse(const char *text, MemoryContext context)
+{
+	Datum		path = DirectFunctionCall1(jsonpath_in, CStringGetDatum(text));
+	MemoryContext caller = MemoryContextSwitchTo(context);
+
+	path = datumCopy(path, false, -1);
+	MemoryContextSwitchTo(caller);
+	return DatumGetJsonPathP(path);
+}
+
+/* NULL where it is the same as the predicate itself */
+static JsonPath *
+parse_bound(const PolicyPredicate *predicate, bool highest, MemoryContext context)
+{
+	char	   *text = policy_predicate_bound(predicate->text, highest);
+
+	return strcmp(text, predicate->text) == 0 ? NULL : parse(text, context);
+}
+
 /* The text has been parsed before; few sessions test every predicate of a policy. */
 static void
 prepare(PolicyPredicate *predicate)
 {
-	Datum		path = DirectFunctionCall1(jsonpath_in, CStringGetDatum(predicate->text));
+	MemoryContext context = GetMemoryChunkContext(predicate);
 	Datum		variables = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(predicate));
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	JsonPath   *path;
 
 	predicate->no_variables = DatumGetJsonbP(datumCopy(variables, false, -1));
-	predicate->path = DatumGetJsonPathP(datumCopy(path, false, -1));
 	MemoryContextSwitchTo(caller);
+	path = parse(predicate->text, context);
+	if ((path->header & JSONPATH_LAX) == 0)
+	{
+		predicate->highest = parse_bound(predicate, true, context);
+		predicate->lowest = parse_bound(predicate, false, context);
+	}
+	predicate->path = path;
 }
 
 /*
@@ -47,19 +78,17 @@ prepare(PolicyPredicate *predicate)
  * the same (too deep a job for the stack) is unknown too.  No subtransaction is
  * needed to go on after it: evaluating a jsonpath takes nothing but memory.
  */
-PolicyTruth
-policy_predicate_test(PolicyPredicate *predicate, Jsonb *job)
+static PolicyTruth
+test_path(const PolicyPredicate *predicate, JsonPath *path, Jsonb *job)
 {
 	LOCAL_FCINFO(fcinfo, 4);
 	volatile PolicyTruth truth = POLICY_UNKNOWN;
 	MemoryContext context = CurrentMemoryContext;
 
-	if (predicate->path == NULL)
-		prepare(predicate);
 	InitFunctionCallInfoData(*fcinfo, NULL, 4, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = JsonbPGetDatum(job);
 	fcinfo->args[0].isnull = false;
-	fcinfo->args[1].value = PointerGetDatum(predicate->path);
+	fcinfo->args[1].value = PointerGetDatum(path);
 	fcinfo->args[1].isnull = false;
 	fcinfo->args[2].value = JsonbPGetDatum(predicate->no_variables);
 	fcinfo->args[2].isnull = false;
@@ -81,5 +110,25 @@ policy_predicate_test(PolicyPredicate *predicate, Jsonb *job)
 		FlushErrorState();
 	}
 	PG_END_TRY();
+	return truth;
+}
+
+/*
+ * PostgreSQL drops an item that a filter cannot judge, so that an amount written
+ * as a string would slip past `? (@.amount > 1000)`.  Here what such items change
+ * is unknown: with all of them kept and with none the answer has to be one.
+ */
+PolicyTruth
+policy_predicate_test(PolicyPredicate *predicate, Jsonb *job)
+{
+	PolicyTruth truth;
+
+	if (predicate->path == NULL)
+		prepare(predicate);
+	if (predicate->highest == NULL && predicate->lowest == NULL)
+		return test_path(predicate, predicate->path, job);
+	truth = test_path(predicate, predicate->highest ? predicate->highest : predicate->path, job);
+	if (test_path(predicate, predicate->lowest ? predicate->lowest : predicate->path, job) != truth)
+		return POLICY_UNKNOWN;
 	return truth;
 }

@@ -55,6 +55,14 @@ extern char *policy_predicate_parse(const char *text, int len, PolicyMark mark,
 									PolicyDiagnostics *diags);
 
 /*
+ * The predicate, of that text, with each of its filters (`? (...)`) keeping the
+ * items for which its condition is unknown where that can only raise the
+ * predicate's truth (highest), or lower it.  PostgreSQL drops them all.  The text
+ * comes back as it is where nothing needs to be written otherwise.
+ */
+extern char *policy_predicate_bound(const char *text, bool highest);
+
+/*
  * A mask or immaterial path: `$` with .key, [n] and [*] only, at least one
  * step.  Returns false with an error in diags for any other.
  */

@@ -24,6 +24,10 @@
  */
 #define MAX_READ_STEPS 32
 
+/* What is remembered of a group in parentheses while a predicate is rewritten. */
+#define GROUP_TURNED 1			/* it stands under an odd number of ! */
+#define GROUP_KEEPS 2			/* a filter that keeps what it cannot judge */
+
 typedef struct PredicateWalk
 {
 	PolicyDiagnostics *diags;
@@ -487,6 +491,27 @@ skip_word(const char *text)
 	return text;
 }
 
+static const char *
+skip_comment(const char *text)
+{
+	const char *end = strstr(text + 2, "*/");
+
+	return (end != NULL) ? end + 2 : text + strlen(text);
+}
+
+/* From where a string, a comment, a word or another character begins to behind it. */
+static const char *
+skip_token(const char *text)
+{
+	if (*text == '"')
+		return skip_string(text);
+	if (text[0] == '/' && text[1] == '*')
+		return skip_comment(text);
+	if (is_word(*text) || *text == '\\')
+		return skip_word(text);
+	return text + 1;
+}
+
 /*
  * Whether a jsonpath that PostgreSQL reads has numbers only as JSON writes them.
  * Versions differ in every other form (.5, 1., 0x1F, 1_000, 1to), and a document
@@ -497,23 +522,86 @@ has_json_numbers(const char *text)
 {
 	while (text != NULL && *text != '\0')
 	{
-		if (*text == '"')
-			text = skip_string(text);
-		else if (text[0] == '/' && text[1] == '*')
-		{
-			text = strstr(text + 2, "*/");
-			text = (text != NULL) ? text + 2 : "";
-		}
-		else if (text[0] == '.' && text[1] >= '0' && text[1] <= '9')
+		if (text[0] == '.' && text[1] >= '0' && text[1] <= '9')
 			return false;
-		else if (*text >= '0' && *text <= '9')
+		if (*text >= '0' && *text <= '9')
 			text = skip_number(text);
-		else if (is_word(*text) || *text == '\\')
-			text = skip_word(text);
 		else
-			text++;
+			text = skip_token(text);
 	}
 	return text != NULL;
+}
+
+static void
+open_group(StringInfo out, StringInfo groups, bool negates, bool filters, bool keep)
+{
+	bool		turned = groups->len > 0 && (groups->data[groups->len - 1] & GROUP_TURNED);
+	char		group = 0;
+
+	turned ^= negates;
+	if (turned)
+		group |= GROUP_TURNED;
+	if (filters && keep != turned)
+		group |= GROUP_KEEPS;
+	appendStringInfoString(out, (group & GROUP_KEEPS) ? "((!(" : "(");
+	appendStringInfoChar(groups, group);
+}
+
+static void
+close_group(StringInfo out, StringInfo groups)
+{
+	bool		keeps = groups->len > 0 && (groups->data[--groups->len] & GROUP_KEEPS);
+
+	appendStringInfoString(out, keeps ? ") || \"\" == 0) is unknown)" : ")");
+}
+
+char *
+policy_predicate_bound(const char *text, bool highest)
+{
+	StringInfoData out;
+	StringInfoData groups;
+	bool		negates = false;
+	bool		filters = false;
+
+	initStringInfo(&out);
+	initStringInfo(&groups);
+	while (*text != '\0')
+	{
+		const char *token = text;
+
+		text = skip_token(text);
+		if (*token == '(')
+		{
+			open_group(&out, &groups, negates, filters, highest);
+			negates = filters = false;
+			continue;
+		}
+		if (*token == ')')
+		{
+			close_group(&out, &groups);
+			continue;
+		}
+		negates = negates || (*token == '!' && *text != '=');
+		filters = filters || *token == '?';
+		appendBinaryStringInfo(&out, token, (int) (text - token));
+	}
+	return out.data;
+}
+
+/* Whether what is asked in place of a predicate with filters can be parsed, too. */
+static bool
+has_bounds(const char *text)
+{
+	char	   *problem;
+
+	for (int highest = 0; highest <= 1; highest++)
+	{
+		const char *bound = policy_predicate_bound(text, highest);
+
+		if (strcmp(bound, text) != 0 && parse_jsonpath(bound, &problem) == NULL)
+			return false;
+	}
+	return true;
 }
 
 char *
@@ -550,7 +638,14 @@ policy_predicate_parse(const char *text, int len, PolicyMark mark,
 	}
 	walk.lax = *lax = (path->header & JSONPATH_LAX) != 0;
 	jspInit(&root, path);
-	return walk_predicate(&walk, &root, NULL) ? strict : NULL;
+	if (!walk_predicate(&walk, &root, NULL))
+		return NULL;
+	if (!walk.lax && !has_bounds(strict))
+	{
+		refuse(&walk, "Nest filters a thousand deep at most.", "its filters are nested too deep");
+		return NULL;
+	}
+	return strict;
 }
 
 static bool

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(282);
+SELECT plan(335);
 
 --
 -- True, false and unknown, in a rule that restricts and in one that permits.
@@ -70,7 +70,21 @@ INSERT INTO truths VALUES
 	('a type that is asked for', '$.payload.a.type() == "null"', '{"a": null}', 'true'),
 	('another type that is asked for', '$.payload.a.type() == "number"', '{"a": null}', 'false'),
 	('a key named null', '$.payload.null > 5', '{"null": null}', 'unknown'),
-	('a string with the word null', '$.payload.a > 5 || $.payload.b == "null"', '{"a": null, "b": "x"}', 'unknown');
+	('a string with the word null', '$.payload.a > 5 || $.payload.b == "null"', '{"a": null, "b": "x"}', 'unknown'),
+	-- a filter: PostgreSQL drops what it cannot judge, and so that would slip past
+	('a filter, a string for a number', 'exists($.payload.items[*] ? (@.n > 5))', '{"items": [{"n": "9"}]}', 'unknown'),
+	('a filter, an absent field', 'exists($.payload.items[*] ? (@.n > 5))', '{"items": [{}]}', 'unknown'),
+	('a filter, a null', 'exists($.payload.items[*] ? (@.n > 5))', '{"items": [{"n": null}]}', 'unknown'),
+	('a filter that one item passes', 'exists($.payload.items[*] ? (@.n > 5))', '{"items": [{"n": "9"}, {"n": 9}]}', 'true'),
+	('a filter that no other item passes', 'exists($.payload.items[*] ? (@.n > 5))', '{"items": [{"n": "9"}, {"n": 1}]}', 'unknown'),
+	('a filter, denied', '!exists($.payload.items[*] ? (@.n > 5))', '{"items": [{"n": "9"}]}', 'unknown'),
+	('a filter beside one that is denied', 'exists($.payload.items[*] ? (@.n > 5)) && !exists($.payload.items[*] ? (@.ok == true))', '{"items": [{"n": "9", "ok": "no"}]}', 'unknown'),
+	('a filter on the way', '$.payload.items[*] ? (@.n > 5).n > 0', '{"items": [{"n": "9"}]}', 'unknown'),
+	('a filter inside a filter', 'exists($.payload.items[*] ? (exists(@.parts[*] ? (@.n > 5))))', '{"items": [{"parts": [{"n": "9"}]}]}', 'unknown'),
+	('a filter denied inside a filter', 'exists($.payload.items[*] ? (!exists(@.parts[*] ? (@.n > 5))))', '{"items": [{"parts": [{"n": "9"}]}]}', 'unknown'),
+	('a filter behind a comment', 'exists($.payload.items[*] ? /* ( */ (@.n > 5))', '{"items": [{"n": "9"}]}', 'unknown'),
+	('a filter, in lax mode', 'lax exists($.payload.items[*] ? (@.n > 5))', '{"items": [{"n": "9"}]}', 'false'),
+	('what is a filter in a string alone', '$.payload.a == "? (!("', '{"a": "? (!("}', 'true');
 
 SELECT is(applies(decision, predicate, payload),
 	CASE decision WHEN 'allow' THEN CASE truth WHEN 'true' THEN 'ALLOW by r' ELSE 'DENY by default' END
@@ -269,6 +283,11 @@ SELECT refused_when(what, predicate) FROM predicates;
 SELECT is((SELECT string_agg(predicate, ' | ') FROM predicates
 		WHERE what <> 'no jsonpath' AND sqlstate_of(format('SELECT %L::jsonpath', predicate)) <> 'none'),
 	NULL, 'each of them is a jsonpath: it is refused for what it does');
+
+-- What is accepted can be asked: 1,400 deep PostgreSQL reads a filter, but not with more around each.
+SELECT is((SELECT message FROM policy_validate(format(E'version: v1\nrules:\n  - {id: r, decision: deny, match: {when: "exists($.a%s%s)"}}\n',
+		repeat(' ? (exists(@.b', 1400), repeat('))', 1400))) WHERE severity = 'error') ~ 'nested too deep', true,
+	'filters that are nested too deep to be asked twice are refused');
 
 -- What is accepted ends, however large the job.
 SELECT is((decide($$
