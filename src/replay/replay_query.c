@@ -19,6 +19,7 @@
 #include "nodes/params.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/portal.h"
@@ -217,13 +218,30 @@ write_packets(PacketReceiver *receiver)
 	tuplesort_end(receiver->sort);
 }
 
+/*
+ * The present, for any process to read: as the session would write it, a time zone can
+ * have an abbreviation that means another one (IST).
+ */
+static char *
+present_literal(TimestampTz present)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			zone;
+	char		literal[MAXDATELEN + 1];
+
+	if (timestamp2tm(present, &zone, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "timestamp out of range");
+	EncodeDateTime(&tm, fsec, true, zone, NULL, USE_ISO_DATES, literal);
+	return pstrdup(literal);
+}
+
 /* A query whose rows are the packets of another's. */
 static char *
 packets_of(const ReplayQuery *query, const char *text, int len, int ncolumns)
 {
 	StringInfoData sql;
-	char	   *present = DatumGetCString(DirectFunctionCall1(timestamptz_out,
-															  TimestampTzGetDatum(query->present)));
+	char	   *present = present_literal(query->present);
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT policy.replay_job(%s, %s, %s, %s",

@@ -112,6 +112,13 @@ SELECT is((SELECT (s.jobs, s.replayed, s.loosened, s.tightened, s.source, s.appr
 	FROM policy_replay_query('tight', $$SELECT jsonb_build_object('topic', 'read.' || i) FROM generate_series(1, 1300) i$$) s), '(1300,1300,0,1300,query,)', 'a query''s jobs');
 SELECT is((SELECT (count(*), count(job), min(flip), max(flip))::text FROM policy.simulation_flips WHERE simulation_id = (newest()).simulation_id), '(1300,1300,1,1300)', 'with its flips');
 SELECT is((SELECT s.approvals_per_day FROM policy_replay_query('tight', $$SELECT '{"topic": "read.a"}'::jsonb, timestamptz '2026-01-01' + i * interval '1 day' FROM generate_series(0, 10) i$$) s), 1.10, 'and its times');
+SET timezone = 'Asia/Kolkata';
+SET datestyle = 'SQL, DMY';
+SELECT policy_replay_query('tight', $$SELECT '{"topic": "read.a"}'::jsonb$$) \g /dev/null
+SELECT is(f.evaluated_at, s.started_at, 'without times each is evaluated at the present, however a session writes that')
+	FROM policy.simulations s JOIN policy.simulation_flips f USING (simulation_id) WHERE s.simulation_id = (newest()).simulation_id;
+RESET datestyle;
+SET timezone = 'UTC';
 SELECT throws_ok($$SELECT policy_replay_query('tight', 'SELECT 1')$$, '42804', NULL, 'a query of something else');
 SELECT throws_ok($$SELECT policy_replay_query('tight', NULL)$$, '22004', NULL, 'no query');
 SELECT throws_ok($$SELECT policy_replay_query('tight', 'DELETE FROM policy.jobs RETURNING ''{}''::jsonb')$$, NULL, NULL, 'a query that writes');
