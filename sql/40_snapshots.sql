@@ -51,7 +51,7 @@ COMMENT ON COLUMN policy.snapshots.snapshot IS 'The name, 1 to 128 characters, n
 COMMENT ON COLUMN policy.snapshots.document IS 'The policy.';
 COMMENT ON COLUMN policy.snapshots.sha256 IS 'SHA-256 of the policy''s text.';
 COMMENT ON COLUMN policy.snapshots.note IS 'What its author said of it.';
-COMMENT ON COLUMN policy.snapshots.staged_by IS 'The login that staged it.';
+COMMENT ON COLUMN policy.snapshots.staged_by IS 'The login that staged it; the role that was set, of a login with the duty proxy.';
 COMMENT ON COLUMN policy.snapshots.staged_at IS 'When it was staged.';
 
 CREATE FUNCTION policy.check_snapshot() RETURNS trigger
@@ -108,7 +108,7 @@ COMMENT ON COLUMN policy.releases.action IS 'publish or rollback.';
 COMMENT ON COLUMN policy.releases.snapshot IS 'What is in force from its commit on.';
 COMMENT ON COLUMN policy.releases.previous_snapshot IS 'What was in force before; NULL for the first.';
 COMMENT ON COLUMN policy.releases.note IS 'Why, in the words of who released it.';
-COMMENT ON COLUMN policy.releases.released_by IS 'The login that released it.';
+COMMENT ON COLUMN policy.releases.released_by IS 'The login that released it; the role that was set, of a login with the duty proxy.';
 COMMENT ON COLUMN policy.releases.released_at IS 'When it was released.';
 COMMENT ON COLUMN policy.releases.simulation_id IS 'The simulation that let it pass; NULL where none was asked for.';
 COMMENT ON COLUMN policy.releases.override_reason IS 'Why it was published all the same; NULL where nothing was overridden.';
@@ -162,7 +162,7 @@ COMMENT ON COLUMN policy.active.release_id IS 'The newest release.';
 COMMENT ON COLUMN policy.active.snapshot IS 'The snapshot in force.';
 COMMENT ON COLUMN policy.active.since IS 'When it was released.';
 COMMENT ON COLUMN policy.active.note IS 'Why, in the words of who released it.';
-COMMENT ON COLUMN policy.active.released_by IS 'The login that released it.';
+COMMENT ON COLUMN policy.active.released_by IS 'The login that released it; the role that was set, of a login with the duty proxy.';
 
 SELECT pg_catalog.pg_extension_config_dump('policy.snapshots', '');
 SELECT pg_catalog.pg_extension_config_dump('policy.releases', '');
@@ -192,7 +192,7 @@ BEGIN
 	PERFORM policy.check_document(policy_stage.document);
 	INSERT INTO policy.snapshots AS s (snapshot, document, note, staged_by, staged_at)
 		VALUES (policy_stage.snapshot, policy_stage.document, policy_stage.note,
-				session_user, clock_timestamp())
+				(policy.caller()).name, clock_timestamp())
 		ON CONFLICT ON CONSTRAINT snapshots_pkey DO NOTHING
 		RETURNING s.* INTO staged;
 	IF NOT FOUND THEN
@@ -228,7 +228,7 @@ BEGIN
 		(release_id, action, snapshot, previous_snapshot, note, released_by, released_at,
 		 override_reason, simulation_id, loosened)
 		VALUES (coalesce(seen, 0) + 1, release.action, release.snapshot, active.snapshot,
-				release.note, session_user, clock_timestamp(), release.override_reason,
+				release.note, (policy.caller()).name, clock_timestamp(), release.override_reason,
 				release.simulation_id, release.loosened)
 		RETURNING r.* INTO made;
 	RETURN made;

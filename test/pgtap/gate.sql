@@ -145,3 +145,35 @@ SELECT is(r.loosened, 0::bigint, 'or that it does not') FROM policy_rollback('v1
 
 SELECT * FROM finish();
 ROLLBACK;
+
+-- A proxy speaks for the role that it has set, when it stages, too.
+CREATE ROLE policy_test_pooler LOGIN;
+GRANT policy_test_author, policy_test_releaser TO policy_test_pooler;
+SELECT policy_grant('policy_test_pooler', 'proxy') \g /dev/null
+SET SESSION AUTHORIZATION policy_test_pooler;
+SET ROLE policy_test_author;
+SELECT is((policy_stage('pooled', 'version: v1', NULL)).staged_by, 'policy_test_author', 'through a proxy it is the author who stages');
+SELECT (policy_replay('pooled')).simulation_id AS pooled \gset
+SELECT throws_ok(format('SELECT policy_acknowledge(%s, NULL)', :pooled), '42501', NULL, 'who does not acknowledge there');
+SET SESSION AUTHORIZATION policy_test_author;
+SELECT throws_ok(format('SELECT policy_acknowledge(%s, NULL)', :pooled), '42501', NULL, 'nor by a login of their own');
+SET SESSION AUTHORIZATION policy_test_pooler;
+SET ROLE policy_test_releaser;
+SELECT is((policy_acknowledge(:pooled, NULL)).acknowledged_by, 'policy_test_releaser', 'but somebody else does, through the same proxy');
+RESET SESSION AUTHORIZATION;
+
+-- What an acknowledgement does not cover
+SELECT policy_replay('pooled') \g /dev/null
+SELECT is(outcome('pooled'), 'PE006', 'a newer simulation is not acknowledged by the older one''s word');
+SELECT stage('short', '  - {id: other, match: {topics: [x]}, decision: deny}') \g /dev/null
+SELECT (policy_replay('short', clock_timestamp())).simulation_id AS short \gset
+SELECT (policy_replay_query('short', $$SELECT '{"topic": "other.benign"}'::jsonb$$)).simulation_id AS query \gset
+SET SESSION AUTHORIZATION policy_test_releaser;
+SELECT policy_acknowledge(:short, NULL), policy_acknowledge(:query, NULL) \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT is(outcome('short'), 'PE006', 'nor is a window that is too short, nor a query');
+SELECT (policy_replay('short', base => 'same')).simulation_id AS other_base \gset
+SET SESSION AUTHORIZATION policy_test_releaser;
+SELECT policy_acknowledge(:other_base, NULL) \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT is(outcome('short'), 'PE006', 'nor a comparison with another base');
