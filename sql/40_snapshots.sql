@@ -278,6 +278,13 @@ DECLARE
 BEGIN
 	SELECT a.* INTO active FROM policy.active a;
 	PERFORM policy.require_snapshot(policy_publish.snapshot);
+	IF policy_publish.override_reason !~ '[^[:space:]]' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'an override needs a reason',
+			DETAIL = 'override_reason is blank. Nothing was released.',
+			HINT = format('SELECT policy_publish(%L, ''note'', ''why all the same'')', policy_publish.snapshot);
+	END IF;
 	IF policy_publish.override_reason IS NOT NULL AND NOT policy.has_owner_rights()
 		AND NOT policy.holds_duty((policy.caller()).name, 'override') THEN
 		RAISE EXCEPTION USING
@@ -299,7 +306,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION policy_publish(text, text, text) IS
-	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Refuses unless its own tests pass and a simulation against what is active now is within the gate, or its flips were acknowledged; an override, which is recorded, needs no simulation. Raises PE002 for an unknown snapshot, PE004 where it was not replayed, PE005 for a stale simulation, PE006 outside the gate, PE007 where its own tests fail, 42501 for an override without the duty, PE016 where somebody else released meanwhile.';
+	'Puts a staged snapshot in force, from this transaction''s commit on, and returns the release. Refuses unless its own tests pass and a simulation against what is active now is within the gate, or its flips were acknowledged; an override, which is recorded, needs no simulation. Raises PE002 for an unknown snapshot, PE004 where it was not replayed, PE005 for a stale simulation, PE006 outside the gate, PE007 where its own tests fail, 42501 for an override without the duty, invalid_parameter_value for one without a reason, invalid_transaction_state outside READ COMMITTED where a simulation is asked for, PE016 where somebody else released meanwhile.';
 
 CREATE FUNCTION policy_rollback(target_snapshot text, note text)
 	RETURNS policy.releases

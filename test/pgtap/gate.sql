@@ -177,3 +177,22 @@ SET SESSION AUTHORIZATION policy_test_releaser;
 SELECT policy_acknowledge(:other_base, NULL) \g /dev/null
 RESET SESSION AUTHORIZATION;
 SELECT is(outcome('short'), 'PE006', 'nor a comparison with another base');
+SELECT throws_ok($$UPDATE policy.simulations SET acknowledged_by = 'x', loosened = 0 WHERE acknowledged_by IS NULL$$, 'PE011', NULL, 'an acknowledgement changes nothing else');
+
+-- An override
+SELECT is(outcome('v1'), 'PE004', 'what is not replayed against what is active now');
+SET SESSION AUTHORIZATION policy_test_releaser;
+SELECT throws_ok($$SELECT policy_publish('v1', NULL, 'because')$$, '42501', NULL, 'is not overridden by who may not');
+SET SESSION AUTHORIZATION policy_test_breaker;
+SELECT throws_ok($$SELECT policy_publish('v1', NULL, E' \n')$$, '22023', NULL, 'nor without a reason');
+SELECT is((r.override_reason, r.simulation_id)::text, '(because,)', 'but by who may') FROM policy_publish('v1', NULL, 'because') r;
+RESET SESSION AUTHORIZATION;
+SELECT is((d.source, d.reason, d.snapshot, d.session_role, d.job_table)::text, '(override,because,v1,policy_test_breaker,policy.releases)', 'and the evidence says so')
+	FROM policy.decisions d ORDER BY d.decision_id DESC LIMIT 1;
+
+-- The way out
+SELECT is((r.action, r.loosened)::text, '(rollback,75)', 'a rollback is not gated, and says what it loosens') FROM policy_rollback('authored', 'out') r;
+SELECT is(r.loosened, 0::bigint, 'or that it does not') FROM policy_rollback('v1', 'back') r;
+
+SELECT * FROM finish();
+ROLLBACK;
