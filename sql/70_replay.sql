@@ -219,15 +219,22 @@ DECLARE
 	max_loosened bigint := current_setting('policy_engine.gate_max_loosened')::bigint;
 	left_out numeric := coalesce((s.jobs - s.replayed)::numeric / nullif(s.jobs, 0), 0);
 	flipped numeric := coalesce(s.flips::numeric / nullif(s.replayed, 0), 0);
+	-- What is still to come has no jobs, and makes no window longer.
+	reached timestamptz := least(s.until, s.started_at);
+	-- Seconds: a day is 24 hours, whatever the session's time zone makes of it.
+	least_window interval := make_interval(secs => extract(epoch FROM min_window)::double precision);
 	checks jsonb;
 BEGIN
 	checks := jsonb_build_array(
 		policy.gate_check('source', s.source = 'decisions', s.source, 'decisions',
 			'A query''s jobs are those that somebody has chosen.'),
 		policy.gate_check('window', s.source = 'decisions' AND (s.covers_history
-				OR (s.until >= s.started_at AND s.until - s.since >= min_window)),
-			CASE WHEN s.covers_history THEN 'all history' ELSE (s.until - s.since)::text END, min_window::text,
-			'Up to the present, and so far back, or all that was recorded.'),
+				OR (s.jobs > 0 AND s.until >= s.started_at AND s.since <= reached - least_window)),
+			CASE WHEN s.covers_history THEN 'all history'
+				WHEN s.source = 'decisions' AND s.jobs = 0 THEN 'no jobs'
+				WHEN isfinite(s.since) AND isfinite(reached) THEN greatest(reached - s.since, '0')::text
+				ELSE 'up to ' || s.until END, min_window::text,
+			'Up to the present, and so far back, with jobs in it, or all that was recorded.'),
 		policy.gate_check('unreplayable', left_out <= max_unreplayable, round(left_out, 6)::text, max_unreplayable::text,
 			format('%s of %s jobs were left out.', s.jobs - s.replayed, s.jobs)),
 		policy.gate_check('flips', flipped <= max_flips, round(flipped, 6)::text, max_flips::text,

@@ -59,6 +59,13 @@ SELECT is((SELECT s.gate ->> 'passed' FROM policy_replay('v2', now() + interval 
 SELECT is(outcome('v2'), 'PE006', 'is no way round');
 SELECT is((SELECT s.gate ->> 'passed' FROM policy_replay('v2', clock_timestamp()) s), 'false', 'nor is a short one');
 SELECT is(outcome('v2'), 'PE006', 'which ends now');
+SELECT is((SELECT (s.jobs, s.gate ->> 'passed')::text FROM policy_replay('v2', clock_timestamp(), clock_timestamp() + interval '8 days') s), '(0,false)', 'nor one that is all still to come');
+SELECT is(outcome('v2'), 'PE006', 'however long');
+SELECT is((SELECT string_agg(format('%s of %s: %s', s.jobs, c ->> 'value', c ->> 'passed'), '; ' ORDER BY s.simulation_id)
+	FROM (VALUES (now() + interval '1 hour', 'infinity'), ('-infinity', '2020-01-01'), ('-infinity', 'infinity'), ('-infinity', NULL)) w(since, until),
+		policy_replay('v2', w.since::timestamptz, w.until::timestamptz) s, jsonb_array_elements(s.gate -> 'checks') c WHERE c ->> 'check' = 'window'),
+	'0 of no jobs: false; 0 of no jobs: false; 100 of all history: true; 100 of all history: true', 'a window may be infinite');
+SELECT is(outcome('v2'), 'PE006', 'which loosens no less');
 SELECT is((SELECT s.gate ->> 'passed' FROM policy_replay_query('v2', $$SELECT '{"topic": "other.benign"}'::jsonb$$) s), 'false', 'nor one benign job');
 SELECT is(outcome('v2'), 'PE006', 'of a query');
 SELECT policy_replay('v2') \g /dev/null
@@ -89,6 +96,21 @@ SELECT is(looser('fewer', $$  - {id: drop, match: {topics: ['drop.*']}, decision
 SELECT is(looser('immaterial', $$  - {id: drop, match: {topics: ['drop.*']}, decision: deny}
   - {id: bound, match: {topics: ['read.*']}, decision: allow, constraints: {max_runtime_sec: 30}}
   - {id: ask, match: {topics: ['write.*']}, decision: require_approval, approval: {min_approvals: 2, immaterial: ['$.payload.path']}}$$), 'PE006', 'nor a broader immaterial');
+
+-- History that is older than the window, but for one job; a day is 24 hours in every time zone.
+CREATE FUNCTION gate_window(since timestamptz) RETURNS text LANGUAGE sql
+	AS $$ SELECT c ->> 'value' || ': ' || (c ->> 'passed') FROM policy_replay('same', since) s, jsonb_array_elements(s.gate -> 'checks') c WHERE c ->> 'check' = 'window' $$;
+SAVEPOINT old;
+ALTER TABLE policy.decisions DISABLE TRIGGER refuse_change;
+ALTER TABLE policy.decisions_default DISABLE TRIGGER refuse_change;
+UPDATE policy.decisions SET decided_at = decided_at - interval '8 days';
+SELECT is(gate_window(clock_timestamp() - interval '168 hours'), 'no jobs: false', 'nor a week in which there was no job');
+INSERT INTO policy.jobs (topic) VALUES ('other.new');
+SELECT matches(gate_window(now() - interval '168 hours'), '^7 days 00:00:0.*: true$', 'a week with a job is enough');
+SELECT matches(gate_window(clock_timestamp() - interval '167 hours 59 minutes'), '^6 days 23:59:0.*: false$', 'not quite a week is not');
+SELECT policy_replay('same', until => clock_timestamp() - interval '1 minute') \g /dev/null
+SELECT is(outcome('same'), 'PE006', 'nor one that does not reach the present');
+ROLLBACK TO old;
 
 -- Its limits are settings
 SELECT is(looser('stricter', $$  - {id: drop, match: {topics: ['drop.*']}, decision: deny}
@@ -123,28 +145,6 @@ SELECT is((s.acknowledged_by, s.acknowledge_note)::text, '(policy_test_releaser,
 SELECT is((policy_acknowledge(:simulation, 'again')).acknowledge_note, 'seen', 'once');
 SELECT is((r.simulation_id, r.loosened)::text, format('(%s,75)', :simulation), 'and then it is released, with what it loosens') FROM policy_publish('authored', NULL) r;
 RESET SESSION AUTHORIZATION;
-SELECT throws_ok($$UPDATE policy.simulations SET acknowledged_by = 'x', loosened = 0 WHERE acknowledged_by IS NULL$$, 'PE011', NULL, 'an acknowledgement changes nothing else');
-
--- An override
-SELECT is(outcome('v1'), 'PE004', 'what is not replayed against what is active now');
-SET SESSION AUTHORIZATION policy_test_releaser;
-SELECT throws_ok($$SELECT policy_publish('v1', NULL, 'because')$$, '42501', NULL, 'is not overridden by who may not');
-SET SESSION AUTHORIZATION policy_test_breaker;
-SELECT is((r.override_reason, r.simulation_id)::text, '(because,)', 'but by who may') FROM policy_publish('v1', NULL, 'because') r;
-RESET SESSION AUTHORIZATION;
-SELECT is((d.source, d.reason, d.snapshot, d.session_role, d.job_table)::text, '(override,because,v1,policy_test_breaker,policy.releases)', 'and the evidence says so')
-	FROM policy.decisions d ORDER BY d.decision_id DESC LIMIT 1;
-SELECT is((SELECT sum(m.decisions) FROM policy.decision_mix m), (SELECT count(*)::numeric FROM policy.decisions d WHERE d.job_table = 'policy.jobs'),
-	'but no mix counts it among the decisions of jobs');
-SELECT is((SELECT sum(e.value::integer) FROM policy_status() s, jsonb_each_text(s.decisions_last_hour) e), (SELECT count(*) FROM policy.decisions d WHERE d.job_table = 'policy.jobs'),
-	'nor does policy_status');
-
--- The way out
-SELECT is((r.action, r.loosened)::text, '(rollback,75)', 'a rollback is not gated, and says what it loosens') FROM policy_rollback('authored', 'out') r;
-SELECT is(r.loosened, 0::bigint, 'or that it does not') FROM policy_rollback('v1', 'back') r;
-
-SELECT * FROM finish();
-ROLLBACK;
 
 -- A proxy speaks for the role that it has set, when it stages, too.
 CREATE ROLE policy_test_pooler LOGIN;
@@ -189,6 +189,10 @@ SELECT is((r.override_reason, r.simulation_id)::text, '(because,)', 'but by who 
 RESET SESSION AUTHORIZATION;
 SELECT is((d.source, d.reason, d.snapshot, d.session_role, d.job_table)::text, '(override,because,v1,policy_test_breaker,policy.releases)', 'and the evidence says so')
 	FROM policy.decisions d ORDER BY d.decision_id DESC LIMIT 1;
+SELECT is((SELECT sum(m.decisions) FROM policy.decision_mix m), (SELECT count(*)::numeric FROM policy.decisions d WHERE d.job_table = 'policy.jobs'),
+	'but no mix counts it among the decisions of jobs');
+SELECT is((SELECT sum(e.value::integer) FROM policy_status() s, jsonb_each_text(s.decisions_last_hour) e), (SELECT count(*) FROM policy.decisions d WHERE d.job_table = 'policy.jobs'),
+	'nor does policy_status');
 
 -- The way out
 SELECT is((r.action, r.loosened)::text, '(rollback,75)', 'a rollback is not gated, and says what it loosens') FROM policy_rollback('authored', 'out') r;
