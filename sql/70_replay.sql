@@ -303,6 +303,25 @@ $$;
 COMMENT ON FUNCTION policy.keep_query_simulation(bigint, text, text, timestamptz, text, jsonb) IS
 	'Stores the simulation of policy_replay_query.';
 
+-- A snapshot of the database that is older than the newest jobs, or than all of them,
+-- would let pass what they forbid.
+CREATE FUNCTION policy.require_read_committed(call text) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_transaction_state',
+			MESSAGE = 'recorded jobs can only be replayed, and the gate only passed, in a READ COMMITTED transaction',
+			DETAIL = 'This transaction may not see the newest of them.',
+			HINT = format('ROLLBACK; BEGIN ISOLATION LEVEL READ COMMITTED; SELECT * FROM %s; COMMIT;', require_read_committed.call);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION policy.require_read_committed(text) IS
+	'Raises invalid_transaction_state in a transaction that reads as of its beginning; the call is for the hint.';
+
 CREATE FUNCTION policy_replay(snapshot text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 		base text DEFAULT NULL) RETURNS policy.simulations
 	LANGUAGE plpgsql SECURITY DEFINER
@@ -313,6 +332,7 @@ DECLARE
 	oldest timestamptz;
 	counts jsonb;
 BEGIN
+	PERFORM policy.require_read_committed(format('policy_replay(%L)', policy_replay.snapshot));
 	SELECT b.simulation_id, b.base_snapshot, b.base_release_id, b.started_at
 		INTO kept.simulation_id, kept.base_snapshot, kept.base_release_id, kept.started_at
 		FROM policy.begin_simulation(policy_replay.snapshot, policy_replay.base) b;
@@ -338,7 +358,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION policy_replay(text, timestamptz, timestamptz, text) IS
-	'Evaluates a staged snapshot over the jobs that were recorded from since (NULL: all) until until (NULL: now), and compares it with what another says now (base; NULL: the active one). Stores and returns the simulation; its flips are in policy.simulation_flips. Raises PE002 for an unknown snapshot, invalid_parameter_value for a window that ends before it begins.';
+	'Evaluates a staged snapshot over the jobs that were recorded from since (NULL: all) until until (NULL: now), and compares it with what another says now (base; NULL: the active one). Stores and returns the simulation; its flips are in policy.simulation_flips. Raises PE002 for an unknown snapshot, invalid_parameter_value for a window that ends before it begins, invalid_transaction_state outside READ COMMITTED.';
 
 CREATE FUNCTION policy_replay_query(snapshot text, query text) RETURNS policy.simulations
 	AS 'MODULE_PATHNAME', 'policy_replay_query'
@@ -417,8 +437,11 @@ DECLARE
 	failing text;
 	replay text := format('SELECT * FROM policy_replay(%L)', pass_gate.snapshot);
 BEGIN
-	IF NOT current_setting('policy_engine.require_simulation')::boolean
-		OR NOT EXISTS (SELECT FROM policy.decisions d WHERE d.source IN ('submit', 'update')) THEN
+	IF NOT current_setting('policy_engine.require_simulation')::boolean THEN
+		RETURN;
+	END IF;
+	PERFORM policy.require_read_committed(format('policy_publish(%L, ''note'')', pass_gate.snapshot));
+	IF NOT EXISTS (SELECT FROM policy.decisions d WHERE d.source IN ('submit', 'update')) THEN
 		RETURN;
 	END IF;
 	SELECT s.* INTO newest FROM policy.simulations s
@@ -463,7 +486,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION policy.pass_gate(text, policy.active) IS
-	'The simulation that lets a snapshot be published over what is active: NULL where none is asked for. Raises PE004 where there is none, PE005 for a stale one, PE006 where it is outside the gate and its flips are not acknowledged.';
+	'The simulation that lets a snapshot be published over what is active: NULL where none is asked for. Raises PE004 where there is none, PE005 for a stale one, PE006 where it is outside the gate and its flips are not acknowledged, invalid_transaction_state outside READ COMMITTED.';
 
 -- A rollback is the way out, and waits for nothing: the newest jobs only.
 CREATE FUNCTION policy.rollback_loosens(target text, active text) RETURNS bigint

@@ -133,6 +133,7 @@ INSERT INTO expected VALUES
 	('policy.acknowledge_only()', 'trigger', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.release_made()', 'trigger', 'v', 'u', false, false, NULL),
 	('policy.release(text,text,text,bigint,text,bigint,bigint)', 'policy.releases', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
+	('policy.require_read_committed(text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.require_snapshot(text)', 'void', 'v', 'u', false, false, 'search_path=pg_catalog, pg_temp'),
 	('policy.fail_mode()', 'text', 's', 's', false, false, NULL),
 	('policy.velocity_problem()', 'text', 's', 's', false, false, NULL),
