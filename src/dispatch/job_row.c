@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -35,6 +36,42 @@ const JobColumnInfo job_columns[JOB_EXTRA] = {
 	[JOB_PAYLOAD] = COLUMN("payload", JOB_COLUMN_JSONB),
 };
 
+static const Oid column_types[JOB_NCOLUMNS + 1] = {
+	[JOB_ID] = INT8OID,
+	[JOB_TENANT_ID] = TEXTOID,
+	[JOB_TOPIC] = TEXTOID,
+	[JOB_CAPABILITY] = TEXTOID,
+	[JOB_PACK_ID] = TEXTOID,
+	[JOB_ACTOR_ID] = TEXTOID,
+	[JOB_ACTOR_TYPE] = TEXTOID,
+	[JOB_IDEMPOTENCY_KEY] = TEXTOID,
+	[JOB_SECRETS_PRESENT] = BOOLOID,
+	[JOB_RISK_TAGS] = JSONBOID,
+	[JOB_REQUIRES] = JSONBOID,
+	[JOB_ACTOR_ROLES] = JSONBOID,
+	[JOB_LABELS] = JSONBOID,
+	[JOB_MCP] = JSONBOID,
+	[JOB_PAYLOAD] = JSONBOID,
+	[JOB_EXTRA] = JSONBOID,
+	[JOB_STATE] = TEXTOID,
+	[JOB_DECISION_ID] = INT8OID,
+	[JOB_DECIDED_AT] = TIMESTAMPTZOID,
+	[JOB_CONSTRAINTS] = JSONBOID,
+	[JOB_RUN_AFTER] = TIMESTAMPTZOID,
+	[JOB_ATTEMPTS] = INT4OID,
+	[JOB_CLAIMED_BY] = TEXTOID,
+	[JOB_CLAIMED_AT] = TIMESTAMPTZOID,
+	[JOB_CLAIM_TOKEN] = UUIDOID,
+	[JOB_DEADLINE] = TIMESTAMPTZOID,
+	[JOB_FINISHED_AT] = TIMESTAMPTZOID,
+	[JOB_RESULT] = JSONBOID,
+	[JOB_ERROR] = TEXTOID,
+	[JOB_SUBMITTED_BY] = TEXTOID,
+	[JOB_SUBMITTED_AT] = TIMESTAMPTZOID,
+	[JOB_SUBMITTED_VIA] = TEXTOID,
+	[JOB_HALT_ID] = INT8OID,
+};
+
 int
 job_column_by_name(const char *name, int len)
 {
@@ -47,14 +84,29 @@ job_column_by_name(const char *name, int len)
 	return 0;
 }
 
+/*
+ * A superuser can drop a column, or change its type; what follows it in a query's
+ * rows would then be read as what it is not.
+ */
+static void
+check_columns(TupleDesc tupdesc)
+{
+	if (tupdesc->natts < JOB_NCOLUMNS)
+		policy_report_altered("jobs");
+	for (int i = 1; i <= JOB_NCOLUMNS; i++)
+	{
+		if (TupleDescAttr(tupdesc, i - 1)->atttypid != column_types[i])
+			policy_report_altered("jobs");
+	}
+}
+
 void
 job_row_read(HeapTuple tuple, TupleDesc tupdesc, JobRow *row)
 {
 	Datum	   *values;
 	bool	   *nulls;
 
-	if (tupdesc->natts < JOB_NCOLUMNS)
-		policy_report_altered("jobs");
+	check_columns(tupdesc);
 	if (tupdesc->natts == JOB_NCOLUMNS)
 	{
 		heap_deform_tuple(tuple, tupdesc, row->values + 1, row->nulls + 1);

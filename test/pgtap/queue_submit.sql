@@ -1,5 +1,5 @@
 \ir queue.psql
-SELECT plan(232);
+SELECT plan(237);
 
 SELECT is(release('v1', first_rules()), 'v1', 'a policy is in force');
 SELECT count(*) AS before FROM policy.decisions \gset
@@ -175,6 +175,19 @@ SELECT is((policy_submit('{"topic": "read.coloured"}')).state, 'ready', 'a job o
 SELECT is((j.colour, j.shade)::text, '(red,read.coloured!)', 'has what they default to') FROM policy.jobs j WHERE topic = 'read.coloured';
 ALTER TABLE policy.jobs DROP COLUMN colour, DROP COLUMN shade;
 SELECT is((policy_submit('{"topic": "read.plain"}')).state, 'ready', 'and one of a table that had');
+SELECT count(*) FROM policy_claim('w', 1) \g /dev/null
+SAVEPOINT intact;
+DROP VIEW mine;
+ALTER TABLE policy.jobs ADD COLUMN colour text, DROP COLUMN payload;
+SELECT throws_ok($$SELECT policy_claim('w')$$, '55000', 'the columns of "policy.jobs" have been altered', 'where a column of its own is gone, a claim says so');
+SELECT throws_ok($$SELECT policy_submit('{"topic": "read.x", "payload": 1}')$$, '42703', NULL, 'a submission fails');
+SELECT throws_ok($$INSERT INTO policy.jobs (topic) VALUES ('read.x')$$, '55000', NULL, 'and an INSERT');
+ROLLBACK TO intact;
+DROP VIEW mine;
+ALTER TABLE policy.jobs ALTER COLUMN payload TYPE json USING payload::json;
+SELECT throws_ok($$INSERT INTO policy.jobs (topic) VALUES ('read.x')$$, '55000', NULL, 'so is where one has another type');
+ROLLBACK TO intact;
+SELECT is((policy_submit('{"topic": "read.intact"}')).state, 'ready', 'put right, it goes on');
 
 --
 -- ON CONFLICT
