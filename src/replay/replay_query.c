@@ -33,6 +33,12 @@
 /* So many rows are fetched at a time, or go by before the progress is shown anew. */
 #define FETCH 500
 
+/*
+ * Kilobytes of flips that wait in memory: few, so that a replay's memory does not go
+ * by how many jobs flip, and before long most of them are on disk anyway.
+ */
+#define FLIPS_IN_MEMORY 256
+
 static void
 check_query_columns(TupleDesc tupdesc)
 {
@@ -191,7 +197,7 @@ begin_packets(ReplayQuery *query, PacketReceiver *receiver)
 		return;
 	receiver->slot = MakeSingleTupleTableSlot(query->flips->tupdesc, &TTSOpsMinimalTuple);
 	receiver->sort = tuplesort_begin_heap(query->flips->tupdesc, 1, &column, &before, &collation,
-										  &nulls_first, work_mem, NULL, 0);
+										  &nulls_first, FLIPS_IN_MEMORY, NULL, 0);
 }
 
 /* Writes the flips in the order of their decisions, however many processes found them. */

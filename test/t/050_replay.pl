@@ -101,6 +101,11 @@ for my $replay (
 }
 $shared->ask(q{SELECT simulation_id FROM policy_replay_query('strict', 'SELECT jsonb_build_object(''topic'', ''a'', ''tenant_id'', here()) FROM mine')});
 is($shared->ask($replayers), '(1,t)', 'a query that workers must not run is not shared out');
+
+# Its memory does not go by how many jobs flip.
+like($shared->ask(q{SET work_mem = '1GB'; SET log_temp_files = 0; SET client_min_messages = log;
+	SELECT flips FROM policy_replay_query('strict', 'SELECT ''{"topic": "a"}''::jsonb FROM mine')}), qr/^20000\n(?s:.*)temporary file: .* size \d{7}/m,
+	'flips wait on disk until the query is done, however much memory there is');
 $shared->finish;
 
 # Two who publish at once, both replayed against v1
