@@ -12,9 +12,12 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
 
 #include "store/release.h"
 #include "store/table.h"
@@ -33,6 +36,16 @@ enum
 	SNAPSHOTS_SHA256
 };
 
+static void
+refuse_null(Relation relation, int column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("a row of \"%s.%s\" has no %s", POLICY_SCHEMA,
+					RelationGetRelationName(relation),
+					NameStr(TupleDescAttr(RelationGetDescr(relation), column - 1)->attname))));
+}
+
 static Datum
 get_column(Relation relation, HeapTuple tuple, int column)
 {
@@ -40,11 +53,7 @@ get_column(Relation relation, HeapTuple tuple, int column)
 	Datum		value = heap_getattr(tuple, column, RelationGetDescr(relation), &isnull);
 
 	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a row of \"%s.%s\" has no %s", POLICY_SCHEMA,
-						RelationGetRelationName(relation),
-						NameStr(TupleDescAttr(RelationGetDescr(relation), column - 1)->attname))));
+		refuse_null(relation, column);
 	return value;
 }
 
@@ -62,23 +71,38 @@ is_small(Relation relation)
 	return RelationGetNumberOfBlocks(relation) <= FEW_BLOCKS;
 }
 
-/* The newest release of those that the table has; NULL where it has none. */
+/*
+ * The newest release of those that the table has; NULL where it has none.  Backward,
+ * since what was inserted last is the newest, but where it took the room of what was
+ * rolled back: none of the others is copied.
+ */
 static HeapTuple
 newest_of_all(Relation relation, Snapshot snapshot)
 {
-	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, snapshot, 0, NULL);
+	Snapshot	registered = RegisterSnapshot(snapshot != NULL ? snapshot :
+											  GetCatalogSnapshot(RelationGetRelid(relation)));
+	TableScanDesc scan = table_beginscan_strat(relation, registered, 0, NULL, true, false);
+	TupleTableSlot *slot = table_slot_create(relation, NULL);
 	HeapTuple	newest = NULL;
-	HeapTuple	tuple;
+	int64		newest_id = 0;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (table_scan_getnextslot(scan, BackwardScanDirection, slot))
 	{
-		if (newest != NULL && release_id_of(relation, tuple) < release_id_of(relation, newest))
+		bool		isnull;
+		int64		release_id = DatumGetInt64(slot_getattr(slot, RELEASES_RELEASE_ID, &isnull));
+
+		if (isnull)
+			refuse_null(relation, RELEASES_RELEASE_ID);
+		if (newest != NULL && release_id < newest_id)
 			continue;
 		if (newest != NULL)
 			heap_freetuple(newest);
-		newest = heap_copytuple(tuple);
+		newest = ExecCopySlotHeapTuple(slot);
+		newest_id = release_id;
 	}
-	systable_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(registered);
 	return newest;
 }
 
