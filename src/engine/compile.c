@@ -16,6 +16,7 @@
 typedef struct Compilation
 {
 	CompiledPolicy *policy;
+	PolicyTree *tree;			/* or NULL */
 	PolicyArena arena;
 	MemoryContext scratch;		/* reset for each rule */
 } Compilation;
@@ -74,23 +75,23 @@ compile_labels(Compilation *compilation, const PolicyMatch *match, CompiledMatch
 static void
 compile_conditions(Compilation *compilation, const PolicyMatch *match, CompiledMatch *compiled)
 {
+	PolicyField said[POLICY_NFIELDS];
 	int			count = 0;
 
 	for (int field = 0; field < POLICY_NFIELDS; field++)
-		count += patterns_in(&match->fields[field]) > 0;
+	{
+		if (patterns_in(&match->fields[field]) > 0)
+			said[count++] = field;
+	}
 	if (count == 0)
 		return;
+	compiled->nconditions = count;
 	compiled->conditions = policy_arena_alloc(&compilation->arena,
 											  sizeof(CompiledCondition) * count);
-	for (int field = 0; field < POLICY_NFIELDS; field++)
+	for (int i = 0; i < count; i++)
 	{
-		CompiledCondition *to;
-
-		if (patterns_in(&match->fields[field]) == 0)
-			continue;
-		to = &compiled->conditions[compiled->nconditions++];
-		to->field = field;
-		compile_lists(compilation, &match->fields[field], &to->lists);
+		compiled->conditions[i].field = said[i];
+		compile_lists(compilation, &match->fields[said[i]], &compiled->conditions[i].lists);
 	}
 }
 
@@ -179,10 +180,14 @@ compiled_rule_is_certain(const CompiledRule *rule)
 		 (rule->match.nconditions == 1 && rule->proven == 0));
 }
 
-/* The rules' constraints as jsonb, each different one kept once, by its hash. */
+/*
+ * The rules' constraints, for those that were asked for, and as jsonb, each different
+ * one kept once, by its hash.
+ */
 struct SharedConstraints
 {
 	MemoryContext context;
+	PolicyArena arena;
 	Jsonb	  **slots;
 	uint32		mask;
 	uint32		count;
@@ -241,6 +246,17 @@ share_constraints(SharedConstraints *shared, Jsonb *constraints)
 	return shared->slots[slot];
 }
 
+const PolicyConstraint *
+compiled_rule_constraints(const CompiledPolicy *policy, const CompiledRule *rule)
+{
+	if (rule->constraints != NULL)
+		return rule->constraints;
+	return policy->rules[rule->position].constraints =
+		constraint_from_node(policy_tree_node(VARDATA(rule->written),
+											  VARSIZE(rule->written) - VARHDRSZ),
+							 &policy->shared->arena);
+}
+
 Jsonb *
 compiled_rule_alone(const CompiledPolicy *policy, const CompiledRule *rule)
 {
@@ -248,7 +264,7 @@ compiled_rule_alone(const CompiledPolicy *policy, const CompiledRule *rule)
 		return rule->alone;
 	return policy->rules[rule->position].alone =
 		share_constraints(policy->shared,
-						  constraint_to_jsonb(constraint_fill(rule->constraints,
+						  constraint_to_jsonb(constraint_fill(compiled_rule_constraints(policy, rule),
 															  policy->default_constraints)));
 }
 
@@ -256,13 +272,23 @@ static void
 compile_constraints(Compilation *compilation, const PolicyRule *rule, CompiledRule *compiled)
 {
 	CompiledPolicy *policy = compilation->policy;
+	PolicyTree *tree = compilation->tree;
 
-	compiled->constraints = constraint_empty();
-	if (rule->constraints != NULL)
-		compiled->constraints = constraint_from_node(rule->constraints, &compilation->arena);
+	if (tree != NULL && tree->constraints.count > 0)
+	{
+		compiled->written = policy_arena_text(&compilation->arena, tree->constraints.bytes,
+											  tree->constraints.len);
+		compiled->bounded = true;
+	}
+	else
+	{
+		compiled->constraints = rule->constraints == NULL ? constraint_empty() :
+			constraint_from_node(rule->constraints, &compilation->arena);
+		compiled->bounded = compiled->constraints->u.object.count > 0;
+	}
 	if (rule->decision == POLICY_DENY)
 		compiled->alone = policy->no_constraints;
-	else if (compiled->constraints->u.object.count == 0)
+	else if (!compiled->bounded)
 		compiled->alone = policy->defaults_alone;
 }
 
@@ -318,10 +344,10 @@ compile_rule(Compilation *compilation, const PolicyRule *rule, int position,
 }
 
 static bool
-compile_rules(Compilation *compilation, const Policy *policy, PolicyTree *tree,
-			  PolicyBudget *budget)
+compile_rules(Compilation *compilation, const Policy *policy, PolicyBudget *budget)
 {
 	CompiledPolicy *compiled = compilation->policy;
+	PolicyTree *tree = compilation->tree;
 	PolicyRule	from_tree;
 
 	compiled->rules = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -359,7 +385,7 @@ brief_rules(CompiledPolicy *policy)
 
 		policy->briefs[i] = (uint8) ((int) rule->decision << 4) |
 			(rule->monitor ? RULE_MONITOR : 0) |
-			(rule->constraints->u.object.count > 0 ? RULE_BOUNDS : 0);
+			(rule->bounded ? RULE_BOUNDS : 0);
 	}
 }
 
@@ -392,7 +418,7 @@ policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	CompiledPolicy *compiled = palloc0(sizeof(CompiledPolicy));
-	Compilation compilation = {.policy = compiled};
+	Compilation compilation = {.policy = compiled, .tree = tree};
 	bool		complete;
 
 	compiled->context = context;
@@ -401,12 +427,13 @@ policy_compile(const Policy *policy, PolicyTree *tree, const uint8 *digest,
 	compiled->serial = ++serials;
 	compiled->shared = palloc0(sizeof(SharedConstraints));
 	compiled->shared->context = context;
+	policy_arena_init(&compiled->shared->arena, context);
 	policy_arena_init(&compilation.arena, context);
 	compilation.scratch = AllocSetContextCreate(caller, "policy compilation",
 												ALLOCSET_DEFAULT_SIZES);
 	compile_defaults(&compilation, policy);
 	compiled->masks = policy_paths_copy(&policy->masks);
-	complete = compile_rules(&compilation, policy, tree, budget);
+	complete = compile_rules(&compilation, policy, budget);
 	if (complete)
 	{
 		brief_rules(compiled);

@@ -5,7 +5,7 @@
  * Rules keep document order and carry their standing; disabled rules are gone.
  * Nothing in it changes after policy_compile() but the reference count, which
  * is store/'s, and the rules' index, which is built at the second decision, and
- * what constraints are as jsonb.
+ * what rules' constraints are, and are as jsonb.
  */
 #ifndef POLICY_COMPILE_H
 #define POLICY_COMPILE_H
@@ -91,10 +91,13 @@ typedef struct CompiledRule
 								 * -1 */
 	int32		nexceptions;
 	bool		monitor;
+	bool		bounded;		/* sets constraints */
 	const PolicyVelocity *velocity; /* or NULL */
 	CompiledMatch match;
 	CompiledException *exceptions;
-	const PolicyConstraint *constraints;	/* an object, maybe empty */
+	const PolicyConstraint *constraints;	/* compiled_rule_constraints()'s,
+											 * or NULL */
+	text	   *written;		/* what they are read from then */
 	const char *id;				/* in id_text, and a NUL after it */
 	text	   *id_text;
 	text	   *reason;			/* NULL: "matched rule <id>" stands in */
@@ -105,6 +108,10 @@ typedef struct CompiledRule
 } CompiledRule;
 
 typedef struct CompiledPolicy CompiledPolicy;
+
+/* An object, maybe empty.  Made when it is first asked for; lasts as long as the policy. */
+extern const PolicyConstraint *compiled_rule_constraints(const CompiledPolicy *policy,
+														 const CompiledRule *rule);
 
 /*
  * The verdict's constraints where no other rule applies; lasts as long as the policy.

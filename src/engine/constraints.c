@@ -17,9 +17,20 @@ static const PolicyConstraint empty_object = {
 	.hash = CONSTRAINT_OBJECT
 };
 
+/* Whether a number is written as int8 is: no sign, no leading zero, and few digits. */
+static bool
+is_plain_integer(const char *text)
+{
+	Size		len = strspn(text, "0123456789");
+
+	return text[len] == '\0' && len >= 1 && len <= 18 && (text[0] != '0' || len == 1);
+}
+
 static Numeric
 number_from_text(const char *text)
 {
+	if (is_plain_integer(text))
+		return int64_to_numeric(strtoll(text, NULL, 10));
 	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(text),
 											   ObjectIdGetDatum(InvalidOid),
 											   Int32GetDatum(-1)));

@@ -61,7 +61,7 @@ standing_decision(const CompiledRule *rule, PolicyDecision decision,
 		(decision != POLICY_THROTTLE && decision != POLICY_REQUIRE_APPROVAL) ||
 		!satisfied->holds(satisfied, rule))
 		return decision;
-	return rule != NULL && rule->constraints->u.object.count > 0 ?
+	return rule != NULL && rule->bounded ?
 		POLICY_ALLOW_WITH_CONSTRAINTS : POLICY_ALLOW;
 }
 
@@ -118,7 +118,8 @@ collect(const CompiledPolicy *policy, const ApplyingRules *rules, bool with_mayb
 static const PolicyConstraint *
 member_constraints(const CompiledPolicy *policy, const Member *member)
 {
-	return member->rule != NULL ? member->rule->constraints : policy->default_constraints;
+	return member->rule != NULL ? compiled_rule_constraints(policy, member->rule) :
+		policy->default_constraints;
 }
 
 /* All members' constraints but the denying ones', the tighter winning. */

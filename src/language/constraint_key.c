@@ -9,23 +9,26 @@
 typedef struct KeyWord
 {
 	const char *word;
+	int			len;
 	PolicyKeySense sense;
 } KeyWord;
 
+#define KEY_WORD(word, sense) {word, sizeof(word) - 1, sense}
+
 static const KeyWord key_words[] = {
-	{"deny", POLICY_KEY_DENIES},
-	{"denied", POLICY_KEY_DENIES},
-	{"denylist", POLICY_KEY_DENIES},
-	{"disallow", POLICY_KEY_DENIES},
-	{"disallowed", POLICY_KEY_DENIES},
-	{"block", POLICY_KEY_DENIES},
-	{"blocked", POLICY_KEY_DENIES},
-	{"blocklist", POLICY_KEY_DENIES},
-	{"forbid", POLICY_KEY_DENIES},
-	{"forbidden", POLICY_KEY_DENIES},
-	{"allow", POLICY_KEY_ALLOWS},
-	{"allowed", POLICY_KEY_ALLOWS},
-	{"allowlist", POLICY_KEY_ALLOWS}
+	KEY_WORD("deny", POLICY_KEY_DENIES),
+	KEY_WORD("denied", POLICY_KEY_DENIES),
+	KEY_WORD("denylist", POLICY_KEY_DENIES),
+	KEY_WORD("disallow", POLICY_KEY_DENIES),
+	KEY_WORD("disallowed", POLICY_KEY_DENIES),
+	KEY_WORD("block", POLICY_KEY_DENIES),
+	KEY_WORD("blocked", POLICY_KEY_DENIES),
+	KEY_WORD("blocklist", POLICY_KEY_DENIES),
+	KEY_WORD("forbid", POLICY_KEY_DENIES),
+	KEY_WORD("forbidden", POLICY_KEY_DENIES),
+	KEY_WORD("allow", POLICY_KEY_ALLOWS),
+	KEY_WORD("allowed", POLICY_KEY_ALLOWS),
+	KEY_WORD("allowlist", POLICY_KEY_ALLOWS)
 };
 
 static bool
@@ -64,10 +67,8 @@ begins_word(const char *name, int len, int i)
 }
 
 static bool
-word_is(const char *word, int len, const char *expected)
+word_is(const char *word, const char *expected, int len)
 {
-	if (len != (int) strlen(expected))
-		return false;
 	for (int i = 0; i < len; i++)
 	{
 		char		c = word[i];
@@ -83,9 +84,12 @@ word_is(const char *word, int len, const char *expected)
 static PolicyKeySense
 word_sense(const char *word, int len)
 {
+	/* No word begins otherwise. */
+	if (strchr("abdfABDF", word[0]) == NULL)
+		return POLICY_KEY_OTHER;
 	for (int i = 0; i < (int) lengthof(key_words); i++)
 	{
-		if (word_is(word, len, key_words[i].word))
+		if (len == key_words[i].len && word_is(word, key_words[i].word, len))
 			return key_words[i].sense;
 	}
 	return POLICY_KEY_OTHER;
@@ -94,9 +98,9 @@ word_sense(const char *word, int len)
 static PolicyKeyBound
 word_bound(const char *word, int len)
 {
-	if (word_is(word, len, "max"))
+	if (len == 3 && word_is(word, "max", len))
 		return POLICY_BOUND_MAX;
-	if (word_is(word, len, "min"))
+	if (len == 3 && word_is(word, "min", len))
 		return POLICY_BOUND_MIN;
 	return POLICY_BOUND_NONE;
 }

@@ -18,21 +18,45 @@ write_int(StringInfo out, int32 value)
 	appendBinaryStringInfo(out, (char *) &value, sizeof(value));
 }
 
-static const char *
+pg_noinline static void
+report_early_end(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stored policy_document is damaged"),
+			 errdetail("Its tree ends early.")));
+}
+
+static inline const char *
 take(PolicyTree *tree, Size size)
 {
 	const char *piece = tree->next;
 
-	if ((Size) (tree->end - tree->next) < size)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stored policy_document is damaged"),
-				 errdetail("Its tree ends early.")));
+	if (unlikely((Size) (tree->end - tree->next) < size))
+		report_early_end();
 	tree->next += size;
 	return piece;
 }
 
-static int32
+/* Memory for what is read: of the tree's own room for as long as there is any. */
+static void *
+place_for(PolicyTree *tree, Size size)
+{
+	void	   *place = tree->room.bytes + tree->used;
+
+	if (size > sizeof(tree->room) - tree->used)
+		return palloc(size);
+	tree->used += MAXALIGN(size);
+	return place;
+}
+
+static void *
+zeroed_place_for(PolicyTree *tree, Size size)
+{
+	return memset(place_for(tree, size), 0, size);
+}
+
+static inline int32
 read_int(PolicyTree *tree)
 {
 	int32		value;
@@ -42,13 +66,13 @@ read_int(PolicyTree *tree)
 }
 
 /* A count of what takes at least a byte each. */
-static int32
+static inline int32
 read_count(PolicyTree *tree)
 {
 	int32		count = read_int(tree);
 
-	if (count < 0 || count > tree->end - tree->next)
-		take(tree, SIZE_MAX);
+	if (unlikely(count < 0 || count > tree->end - tree->next))
+		report_early_end();
 	return count;
 }
 
@@ -131,7 +155,7 @@ write_node(StringInfo out, const PolicyNode *node)
 static PolicyNode *
 read_node(PolicyTree *tree)
 {
-	PolicyNode *node = palloc0(sizeof(PolicyNode));
+	PolicyNode *node = zeroed_place_for(tree, sizeof(PolicyNode));
 
 	check_stack_depth();
 	node->kind = read_int(tree);
@@ -143,13 +167,13 @@ read_node(PolicyTree *tree)
 			break;
 		case POLICY_NODE_SEQUENCE:
 			node->u.sequence.count = read_count(tree);
-			node->u.sequence.items = palloc(sizeof(PolicyNode *) * (node->u.sequence.count + 1));
+			node->u.sequence.items = place_for(tree, sizeof(PolicyNode *) * (node->u.sequence.count + 1));
 			for (int i = 0; i < node->u.sequence.count; i++)
 				node->u.sequence.items[i] = read_node(tree);
 			break;
 		case POLICY_NODE_MAPPING:
 			node->u.mapping.count = read_count(tree);
-			node->u.mapping.pairs = palloc(sizeof(PolicyPair) * (node->u.mapping.count + 1));
+			node->u.mapping.pairs = place_for(tree, sizeof(PolicyPair) * (node->u.mapping.count + 1));
 			for (int i = 0; i < node->u.mapping.count; i++)
 			{
 				node->u.mapping.pairs[i].key = read_node(tree);
@@ -173,6 +197,46 @@ static PolicyNode *
 read_optional_node(PolicyTree *tree)
 {
 	return read_int(tree) != 0 ? read_node(tree) : NULL;
+}
+
+/* Passes over what read_node() would read. */
+static void
+skip_node(PolicyTree *tree)
+{
+	int			kind = read_int(tree);
+	int			count;
+	int			len;
+
+	check_stack_depth();
+	if (kind == POLICY_NODE_SCALAR)
+	{
+		(void) read_int(tree);
+		(void) read_bytes(tree, &len);
+		return;
+	}
+	count = read_count(tree);
+	for (int i = 0; i < count; i++)
+	{
+		if (kind == POLICY_NODE_MAPPING)
+			skip_node(tree);
+		skip_node(tree);
+	}
+}
+
+static void
+skip_optional_mapping(PolicyTree *tree, PolicyTreeMapping *mapping)
+{
+	PolicyTree	within;
+
+	memset(mapping, 0, sizeof(PolicyTreeMapping));
+	if (read_int(tree) == 0)
+		return;
+	mapping->bytes = tree->next;
+	skip_node(tree);
+	mapping->len = tree->next - mapping->bytes;
+	within.next = mapping->bytes + sizeof(int32);
+	within.end = tree->next;
+	mapping->count = read_count(&within);
 }
 
 static void
@@ -203,7 +267,7 @@ read_path(PolicyTree *tree, PolicyPath *path)
 	path->source = read_string(tree);
 	path->lax = read_int(tree) != 0;
 	path->nsteps = read_count(tree);
-	path->steps = palloc0(sizeof(PolicyStep) * (path->nsteps + 1));
+	path->steps = zeroed_place_for(tree, sizeof(PolicyStep) * (path->nsteps + 1));
 	for (int i = 0; i < path->nsteps; i++)
 	{
 		PolicyStep *step = &path->steps[i];
@@ -219,7 +283,7 @@ static void
 read_paths(PolicyTree *tree, PolicyPathList *paths)
 {
 	paths->count = read_count(tree);
-	paths->items = paths->count > 0 ? palloc(sizeof(PolicyPath) * paths->count) : NULL;
+	paths->items = paths->count > 0 ? place_for(tree, sizeof(PolicyPath) * paths->count) : NULL;
 	for (int i = 0; i < paths->count; i++)
 		read_path(tree, &paths->items[i]);
 }
@@ -258,7 +322,7 @@ read_token(PolicyTree *tree, PolicyPatternToken *token)
 		token->negated = read_int(tree) != 0;
 		token->nranges = read_count(tree);
 		size = sizeof(PolicyCharRange) * token->nranges;
-		token->ranges = palloc(size + 1);
+		token->ranges = place_for(tree, size + 1);
 		memcpy(token->ranges, take(tree, size), size);
 	}
 }
@@ -267,7 +331,7 @@ static PolicyPattern *
 read_pattern(PolicyTree *tree)
 {
 	int			ntokens = read_count(tree);
-	PolicyPattern *pattern = palloc0(sizeof(PolicyPattern) + sizeof(PolicyPatternToken) * ntokens);
+	PolicyPattern *pattern = zeroed_place_for(tree, sizeof(PolicyPattern) + sizeof(PolicyPatternToken) * ntokens);
 
 	pattern->ntokens = ntokens;
 	pattern->tokens = (PolicyPatternToken *) (pattern + 1);
@@ -288,7 +352,9 @@ static void
 read_list(PolicyTree *tree, PolicyPatternList *list)
 {
 	list->count = read_count(tree);
-	list->items = list->count > 0 ? palloc(sizeof(PolicyPattern *) * list->count) : NULL;
+	if (list->count == 0)
+		return;
+	list->items = place_for(tree, sizeof(PolicyPattern *) * list->count);
 	for (int i = 0; i < list->count; i++)
 		list->items[i] = read_pattern(tree);
 }
@@ -345,7 +411,7 @@ read_labels(PolicyTree *tree, PolicyMatch *match)
 	match->nlabels = read_count(tree);
 	if (match->nlabels == 0)
 		return;
-	match->labels = palloc0(sizeof(PolicyLabelCondition) * match->nlabels);
+	match->labels = zeroed_place_for(tree, sizeof(PolicyLabelCondition) * match->nlabels);
 	for (int i = 0; i < match->nlabels; i++)
 	{
 		match->labels[i].name = read_bytes(tree, &match->labels[i].namelen);
@@ -361,7 +427,7 @@ read_match(PolicyTree *tree, PolicyMatch *match)
 	while ((field = read_int(tree)) >= 0)
 	{
 		if (field >= POLICY_NFIELDS)
-			take(tree, SIZE_MAX);
+			report_early_end();
 		read_condition(tree, &match->fields[field]);
 	}
 	read_labels(tree, match);
@@ -396,11 +462,11 @@ read_velocity(PolicyTree *tree)
 
 	if (read_int(tree) == 0)
 		return NULL;
-	velocity = palloc0(sizeof(PolicyVelocity));
+	velocity = zeroed_place_for(tree, sizeof(PolicyVelocity));
 	velocity->max_requests = read_time(tree);
 	velocity->window_seconds = read_int(tree);
 	velocity->nparts = read_count(tree);
-	velocity->parts = palloc0(sizeof(PolicyKeyPart) * (velocity->nparts + 1));
+	velocity->parts = zeroed_place_for(tree, sizeof(PolicyKeyPart) * (velocity->nparts + 1));
 	for (int i = 0; i < velocity->nparts; i++)
 	{
 		velocity->parts[i].kind = read_int(tree);
@@ -432,9 +498,9 @@ read_approval(PolicyTree *tree)
 
 	if (read_int(tree) == 0)
 		return NULL;
-	approval = palloc0(sizeof(PolicyApproval));
+	approval = zeroed_place_for(tree, sizeof(PolicyApproval));
 	approval->napprovers = read_count(tree);
-	approval->approvers = palloc(sizeof(char *) * (approval->napprovers + 1));
+	approval->approvers = place_for(tree, sizeof(char *) * (approval->napprovers + 1));
 	for (int i = 0; i < approval->napprovers; i++)
 		approval->approvers[i] = read_string(tree);
 	approval->min_approvals = read_int(tree);
@@ -470,6 +536,7 @@ write_rule(StringInfo out, const PolicyRule *rule)
 void
 policy_tree_next_rule(PolicyTree *tree, PolicyRule *rule)
 {
+	tree->used = 0;
 	memset(rule, 0, sizeof(PolicyRule));
 	rule->enabled = true;
 	rule->id = read_string(tree);
@@ -479,13 +546,13 @@ policy_tree_next_rule(PolicyTree *tree, PolicyRule *rule)
 	read_match(tree, &rule->match);
 	rule->decision = read_int(tree);
 	rule->reason = read_string(tree);
-	rule->constraints = read_optional_node(tree);
+	skip_optional_mapping(tree, &tree->constraints);
 	rule->velocity = read_velocity(tree);
 	rule->retry_after_sec = read_int(tree);
 	rule->approval = read_approval(tree);
 	rule->nexceptions = read_count(tree);
 	if (rule->nexceptions > 0)
-		rule->exceptions = palloc0(sizeof(PolicyException) * rule->nexceptions);
+		rule->exceptions = zeroed_place_for(tree, sizeof(PolicyException) * rule->nexceptions);
 	for (int i = 0; i < rule->nexceptions; i++)
 	{
 		rule->exceptions[i].id = read_string(tree);
@@ -531,6 +598,7 @@ policy_tree_open(PolicyTree *tree, const char *bytes, int len, Policy *policy)
 {
 	tree->next = bytes;
 	tree->end = bytes + len;
+	tree->used = sizeof(tree->room);
 	memset(policy, 0, sizeof(Policy));
 	policy->first_match = read_int(tree) != 0;
 	policy->default_decision = read_int(tree);
@@ -538,4 +606,15 @@ policy_tree_open(PolicyTree *tree, const char *bytes, int len, Policy *policy)
 	policy->default_constraints = read_optional_node(tree);
 	read_paths(tree, &policy->masks);
 	policy->nrules = read_count(tree);
+}
+
+PolicyNode *
+policy_tree_node(const char *bytes, int len)
+{
+	PolicyTree	tree;
+
+	tree.next = bytes;
+	tree.end = bytes + len;
+	tree.used = sizeof(tree.room);
+	return read_node(&tree);
 }

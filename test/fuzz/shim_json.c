@@ -49,6 +49,14 @@ numeric_in(PG_FUNCTION_ARGS)
 	return make_number(digits, strlen(digits));
 }
 
+Numeric
+int64_to_numeric(int64 value)
+{
+	char	   *digits = psprintf(INT64_FORMAT, value);
+
+	return DatumGetNumeric(make_number(digits, strlen(digits)));
+}
+
 Datum
 numeric_out(PG_FUNCTION_ARGS)
 {
