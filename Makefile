@@ -8,8 +8,8 @@
 #   make lint            formatting and static analysis; make indent formats
 #   make fuzz            the fuzzers, outside any server
 #   make matrix          build and test on other releases of Debian, in chroots
-#   make bench           the ratios that count, on a server of its own; bench-quick,
-#                        fewer jobs; bench-peers, beside other engines
+#   make bench           every ratio, on a server of its own; bench-quick, those that
+#                        count, with fewer jobs; bench-peers, beside other engines
 #
 # PG_CONFIG chooses the PostgreSQL; WERROR= lets warnings pass.
 

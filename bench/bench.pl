@@ -40,6 +40,11 @@ my %sizes = (
 	quick => {
 		jobs => 200_000, rounds => 5, sample => 4_000, looks => 500_000, inserted => 50_000, seconds => 2 });
 
+# What runs where no section is named.
+my %usual = (
+	full => [qw(evaluation memory first parallel cache writing attach velocity replay lint sweeps)],
+	quick => [qw(evaluation memory first parallel writing)]);
+
 sub machine
 {
 	my ($model) = grep { s/^model name\s*:\s*// } _lines_of('/proc/cpuinfo');
@@ -84,9 +89,7 @@ my @chosen = @ARGV;
 my $session = BenchSession->new;
 my $size = { %{ $sizes{ $options{mode} } }, floor => $options{floor} };
 
-@chosen = grep { $_ ne 'sweeps' || $options{mode} eq 'full' }
-  qw(evaluation memory first parallel cache writing attach velocity replay lint sweeps)
-  if !@chosen;
+@chosen = @{ $usual{ $options{mode} } } if !@chosen;
 EvaluationBench::prepare($session, $size) if grep { !/^(?:attach|lint|replay|velocity)$/ } @chosen;
 for my $section (@chosen)
 {
