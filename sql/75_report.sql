@@ -42,6 +42,7 @@ CREATE FUNCTION policy.share(part numeric, whole numeric) RETURNS text
 	AS $$
 	SELECT CASE WHEN coalesce(whole, 0) = 0 THEN NULL
 		WHEN part > 0 AND part * 10000 < whole THEN 'below 0.01%'
+		WHEN part < whole AND part * 10000 > whole * 9999 THEN 'above 99.99%'
 		ELSE policy.number(100 * part / whole) || '%' END
 $$;
 COMMENT ON FUNCTION policy.share(numeric, numeric) IS
@@ -132,9 +133,9 @@ CREATE FUNCTION policy.report_verdict(
 	AS $$
 	SELECT v.state,
 		CASE v.state
-			WHEN 'passed' THEN format('The gate passes: this replay does not keep %s from being published.', simulation.snapshot)
-			WHEN 'acknowledged' THEN format('The gate fails, but its flips were acknowledged: they do not keep %s from being published.', simulation.snapshot)
-			ELSE format('The gate fails: %s must not be published as it is.', simulation.snapshot) END,
+			WHEN 'passed' THEN format('The gate passes: this replay does not keep %s from being published.', policy.clipped(simulation.snapshot, 100))
+			WHEN 'acknowledged' THEN format('The gate fails, but its flips were acknowledged: they do not keep %s from being published.', policy.clipped(simulation.snapshot, 100))
+			ELSE format('The gate fails: %s must not be published as it is.', policy.clipped(simulation.snapshot, 100)) END,
 		array_remove(ARRAY[
 			(SELECT 'It fails: ' || string_agg(format('%s %s (limit %s)', c.name, c.value, c.bound), ', ') || '.'
 				FROM policy.report_checks(simulation) c WHERE c.result <> 'passes'),
@@ -169,8 +170,8 @@ CREATE FUNCTION policy.report_base(simulation policy.simulations) RETURNS text
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
-	SELECT coalesce(simulation.base_snapshot, 'no active policy') ||
-		coalesce(format(' (release %s)', simulation.base_release_id), '')
+	SELECT coalesce(policy.clipped(simulation.base_snapshot, 100), 'no active policy') ||
+		CASE WHEN simulation.base_release_id IS NULL THEN '' ELSE format(' (release %s)', simulation.base_release_id) END
 $$;
 COMMENT ON FUNCTION policy.report_base(policy.simulations) IS
 	'What a simulation compares with, by name.';
@@ -183,7 +184,7 @@ CREATE FUNCTION policy.report_summary(simulation policy.simulations) RETURNS tex
 		CASE simulation.source WHEN 'decisions' THEN 'Recorded jobs' ELSE 'Jobs of a query' END,
 		CASE WHEN simulation.covers_history THEN 'all history'
 			ELSE format('from %s to before %s', policy.moment(simulation.since), policy.moment(simulation.until)) END,
-		simulation.run_by, policy.moment(simulation.finished_at))
+		policy.clipped(simulation.run_by, 100), policy.moment(simulation.finished_at))
 $$;
 COMMENT ON FUNCTION policy.report_summary(policy.simulations) IS
 	'What was replayed, by whom and when, in a line.';

@@ -251,7 +251,7 @@ CREATE FUNCTION policy_report(simulation_id bigint) RETURNS text
 	AS $$
 DECLARE
 	simulation policy.simulations := policy.reported(policy_report.simulation_id);
-	title text := format('Impact of %s on %s', simulation.snapshot, policy.report_base(simulation));
+	title text := format('Impact of %s on %s', policy.clipped(simulation.snapshot, 100), policy.report_base(simulation));
 BEGIN
 	RETURN concat_ws(E'\n',
 		policy.report_head(title),

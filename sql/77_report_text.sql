@@ -124,7 +124,7 @@ DECLARE
 	simulation policy.simulations := policy.reported(policy_report_text.simulation_id);
 BEGIN
 	RETURN concat_ws(E'\n',
-		policy.wrapped(format('Impact of %s on %s', simulation.snapshot, policy.report_base(simulation)), 0),
+		policy.wrapped(format('Impact of %s on %s', policy.clipped(simulation.snapshot, 100), policy.report_base(simulation)), 0),
 		policy.wrapped(policy.report_summary(simulation), 0),
 		'',
 		policy.report_text_verdict(simulation),

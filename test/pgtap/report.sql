@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(101);
+SELECT plan(104);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 --
@@ -154,13 +154,15 @@ SELECT ok(verdict(12) LIKE 'failed; It fails: window 3 (limit 0).; Acknowledged 
 SELECT ok(verdict(13) LIKE 'passed; Jobs of a query were replayed%', 'a query''s jobs let nothing be published');
 SELECT ok(verdict(14) ~ '^passed; What is active now \(v1, release \d+\) is not what this was compared with', 'another base than the active one is remarked');
 SELECT is(verdict(15), 'passed; This is older than 24 hours: replay it again before publishing.', 'and what is old');
+SELECT is((SELECT policy.report_base(s) FROM policy.simulations s WHERE s.simulation_id = 14), 'no active policy', 'a base that was not released has no release, as where there was no policy');
+SELECT ok(policy_report(1) ~ '<h1>Impact of candidate .{90,250}[.]{3} [(]3,[0-9]{3} characters[)] on v1</h1>', 'the title is short, however long the names');
 SELECT ok(verdict(1) LIKE 'failed; It fails: loosened 3 (limit 0).;%Adjust it and replay again; or %: SELECT policy_acknowledge(1, ''why'');', 'a verdict says by what it fails, and what to do next');
 SELECT simulate(16, false, 9, failing => 'unreplayable') \g /dev/null
 SELECT ok(verdict(16) LIKE 'failed; It fails: unreplayable 300% (limit 0%).; Adjust what it fails by and replay again:%', 'but no acknowledgement where none would help');
 SELECT is((SELECT array_to_string(r.remarks, '; ') FROM policy.simulations s, policy.report_verdict(jsonb_populate_record(s, '{"jobs": 0, "replayed": 0}')) r WHERE s.simulation_id = 10),
 	'No job was replayed: this says nothing of what would change.', 'nor is nothing taken for a pass without a word');
 SELECT is(policy.share(part, whole), wanted, 'shares are written to be read: ' || wanted) FROM (VALUES
-	(1, 3, '33.33%'), (1, 1000000, 'below 0.01%'), (0, 7, '0%'), (7, 7, '100%'), (0, 0, NULL)) v(part, whole, wanted);
+	(1, 3, '33.33%'), (1, 1000000, 'below 0.01%'), (0, 7, '0%'), (7, 7, '100%'), (999999, 1000000, 'above 99.99%'), (0, 0, NULL)) v(part, whole, wanted);
 SELECT counts('//table[@class="jobs"]/tbody/tr[3]/td[1][b="DENY"][contains(., "by rule gone")]', 1, 'a decision stands out, with its rule');
 SELECT counts('//th[@class="text"][.="small1"]', 1, 'long names break on a narrow screen, short words do not');
 SELECT ok(policy_report(10) LIKE '%<p><span class="badge">PASSED</span> The gate passes: %' AND policy_report(10) LIKE '%<p>No job is decided otherwise.</p>%'
