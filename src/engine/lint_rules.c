@@ -135,30 +135,67 @@ lint_exceptions(RuleLint *lint, const LintRule *rule)
 	}
 }
 
-/* An allow that nothing narrows. */
+/* Whether no job is outside of a match, its `when` left aside. */
+static bool
+holds_always(RuleLint *lint, const PolicyShape *shape)
+{
+	return policy_find_job(NULL, 0, &shape, 1, &lint->work, NULL) == POLICY_IMPOSSIBLE;
+}
+
+static bool
+allows_everything(RuleLint *lint, const LintRule *rule)
+{
+	if (rule->rule->velocity != NULL || rule->rule->match.when != NULL ||
+		!holds_always(lint, rule->shape))
+		return false;
+	for (int i = 0; i < rule->rule->nexceptions; i++)
+	{
+		if (rule->exceptions[i] != NULL)
+			return false;
+	}
+	return true;
+}
+
+/* Where a rule's patterns for topics match every topic; a line of 0 where they do not. */
+static PolicyMark
+topics_of_all(RuleLint *lint, const PolicyRule *rule)
+{
+	PolicyMark	mark = {0, 0};
+	PolicyMatch topics = {0};
+
+	topics.fields[POLICY_FIELD_TOPIC] = rule->match.fields[POLICY_FIELD_TOPIC];
+	if (holds_always(lint, policy_shape(lint->shapes, &topics)))
+		mark = policy_condition_mark(&topics.fields[POLICY_FIELD_TOPIC], mark);
+	return mark;
+}
+
+/* An allow that nothing narrows, or of which one would think that its topics did. */
 static void
 lint_breadth(RuleLint *lint, const LintRule *rule)
 {
 	const PolicyRule *r = rule->rule;
 	const char *hint = "List the topics that it is meant for, or another condition that narrows it.";
+	PolicyMark	mark = r->mark;
+	bool		everything;
 	LintProof	proof;
 
-	if (r->decision > POLICY_ALLOW_WITH_CONSTRAINTS || r->monitor || r->velocity != NULL ||
-		r->match.when != NULL ||
-		policy_find_job(NULL, 0, (const PolicyShape *const *) &rule->shape, 1, &lint->work,
-						NULL) != POLICY_IMPOSSIBLE)
+	if (r->decision > POLICY_ALLOW_WITH_CONSTRAINTS || r->monitor)
 		return;
-	for (int i = 0; i < r->nexceptions; i++)
+	everything = allows_everything(lint, rule);
+	if (!everything)
 	{
-		if (rule->exceptions[i] != NULL)
+		mark = topics_of_all(lint, r);
+		hint = "List the topics that it is meant for; where that is all of them, leave topics out.";
+		if (mark.line == 0)
 			return;
 	}
 	lint_prove(lint, rule, NULL, &proof);
 	if (proof.job != NULL && proof.winner != NULL && strcmp(proof.winner, r->id) == 0)
 		hint = psprintf("%s For example %s is %s.", hint, proof.job,
 						policy_decision_labels[proof.decision]);
-	report(lint, r->mark, "allows_everything", hint, "rule \"%s\" allows every job, whatever its topic",
-		   r->id);
+	report(lint, mark, everything ? "allows_everything" : "allows_all_topics", hint,
+		   everything ? "rule \"%s\" allows every job, whatever its topic" :
+		   "the topics of rule \"%s\", which allows, are all topics", r->id);
 }
 
 /* ---- rules beside each other ---- */

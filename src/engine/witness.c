@@ -680,8 +680,8 @@ policy_find_job(const PolicyShape *const *inside, int ninside,
 	return search.gave_up ? POLICY_GAVE_UP : POLICY_IMPOSSIBLE;
 }
 
-static PolicyMark
-mark_of(const PolicyCondition *condition, PolicyMark otherwise)
+PolicyMark
+policy_condition_mark(const PolicyCondition *condition, PolicyMark otherwise)
 {
 	const PolicyPatternList *lists[] = {&condition->any, &condition->all, &condition->none};
 
@@ -744,7 +744,7 @@ policy_shape_fault(const PolicyShape *shape, PolicyWork *work, PolicyMark *mark)
 	{
 		if (shape->fields[field] == NULL || find_field(&search, field, &scratch))
 			continue;
-		*mark = mark_of(&shape->match->fields[field], *mark);
+		*mark = policy_condition_mark(&shape->match->fields[field], *mark);
 		return search.gave_up ? NULL : policy_match_keys[field];
 	}
 	for (int i = 0; i < search.nlabels; i++)

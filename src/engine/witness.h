@@ -56,6 +56,9 @@ extern PolicyFinding policy_find_job(const PolicyShape *const *inside, int ninsi
 extern const char *policy_shape_fault(const PolicyShape *shape, PolicyWork *work,
 									  PolicyMark *mark);
 
+/* Where a condition's first pattern stands; otherwise where it has none. */
+extern PolicyMark policy_condition_mark(const PolicyCondition *condition, PolicyMark otherwise);
+
 typedef void (*PolicyPatternReport) (const PolicyPattern *pattern, void *arg);
 
 /*

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(86);
+SELECT plan(91);
 
 -- What lint says of a document with these rules, but for owners.
 CREATE FUNCTION lint(rules text, head text DEFAULT '') RETURNS text LANGUAGE sql AS $$
@@ -46,7 +46,12 @@ SELECT is(lint(rules), expected, what) FROM (VALUES
 	('an allow of every topic', ' [{id: a, match: {topics: ["*"], tenants: ["?*"]}, decision: allow}]', 'allows_everything a'),
 	('an allow of two halves', ' [{id: a, match: {topics: ["job*", "[!j]*", "j", "j[!o]*", "jo", "jo[!b]*"]}, decision: allow}]', 'allows_everything a'),
 	('an allow with constraints of everything', ' [{id: a, decision: allow_with_constraints, constraints: {x: 1}}]', 'allows_everything a'),
-	('an allow that a tag narrows', ' [{id: a, match: {topics: ["*"], risk_tags: [read]}, decision: allow}]', 'clean'),
+	('an allow that a tag narrows', ' [{id: a, match: {topics: ["*"], risk_tags: [read]}, decision: allow}]', 'allows_all_topics a'),
+	('an allow that a tag narrows, without topics', ' [{id: a, match: {risk_tags: [read]}, decision: allow}]', 'clean'),
+	('an allow of all topics in two halves, with constraints', ' [{id: a, match: {topics: ["a*", "[!a]*"], actor_roles: [dba]}, decision: allow_with_constraints, constraints: {x: 1}}]', 'allows_all_topics a'),
+	('an allow of all topics that a predicate narrows', ' [{id: a, match: {topics: ["*"], when: "$.payload.x == 1"}, decision: allow}]', 'allows_all_topics a'),
+	('an allow of all topics but one', ' [{id: a, match: {topics: {any: ["*"], none: [x]}, risk_tags: [read]}, decision: allow}]', 'clean'),
+	('a deny of all topics, and an allow that only watches', ' [{id: a, match: {topics: ["*"], risk_tags: [read]}, decision: deny}, {id: b, mode: monitor, match: {topics: ["*"], tenants: [x]}, decision: allow}]', 'clean'),
 	('an allow that a when narrows', E' [{id: a, match: {when: ''$.payload.x > 1''}, decision: allow}]', 'clean'),
 	('an allow that an exception narrows', ' [{id: a, decision: allow, exceptions: [{id: e, match: {topics: [x]}, expires_at: 2999-01-01T00:00:00Z, reason: x}]}]', 'clean'),
 	('an allow that asks for a field to be there', ' [{id: a, match: {capabilities: ["*"]}, decision: allow}]', 'clean'),

@@ -146,6 +146,11 @@ sub without
 		return { text => document_text($document) };
 	}
 	($id) = ids_of($claim->{message});
+	if ($claim->{code} eq 'allows_all_topics')
+	{
+		delete $_->{match}{topics} for grep { id_of($_) eq $id } @{ $document->{rules} };
+		return { text => document_text($document) };
+	}
 	return if $claim->{code} eq 'never_wins' && $claim->{hint} !~ /\A(?:It has no effect|All that remains)/;
 	return if $claim->{code} !~ /\A(?:never_wins|cannot_hold)\z/;
 	$document->{rules} = [ grep { id_of($_) ne $id } @{ $document->{rules} } ];
