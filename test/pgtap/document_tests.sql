@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(56);
+SELECT plan(58);
 
 -- What policy_test_document prints of a document, as one text.
 CREATE FUNCTION tap(document text) RETURNS text LANGUAGE sql AS $$
@@ -116,6 +116,10 @@ SELECT policy_stage('none', E'version: v1', NULL) \g /dev/null
 SELECT is((SELECT array_agg(line) FROM policy_test('good') line), (SELECT array_agg(line) FROM policy.snapshots s, policy_test_document(s.document) line WHERE s.snapshot = 'good'), 'policy_test runs the tests of a stored snapshot');
 SELECT is(policy.tests_failed('good') || ',' || policy.tests_failed('bad') || ',' || policy.tests_failed('none'), '0,1,0', 'the tests that fail are counted');
 SELECT is(sqlstate_of(format('SELECT %s', f)), 'PE002', f || ' raises PE002') FROM unnest('{policy_test(''other''),policy_test(NULL),policy.tests_failed(''other''),policy.tests_failed(NULL)}'::text[]) f;
+
+\set agents `cat examples/agents.yaml`
+SELECT is((SELECT count(*) FROM policy_validate(:'agents')), 0::bigint, 'the example of a realistic policy is clean');
+SELECT is((SELECT count(*) FROM policy_test_document(:'agents') line WHERE line LIKE 'ok %'), 10::bigint, 'and passes its own tests');
 
 SELECT * FROM finish();
 ROLLBACK;
