@@ -98,12 +98,12 @@ check_not_null(const bool *nulls)
 void
 policy_approval_from_tuple(HeapTuple tuple, TupleDesc tupdesc, JobApproval *approval)
 {
-	Datum		values[APPROVAL_NCOLUMNS];
-	bool		nulls[APPROVAL_NCOLUMNS];
+	Datum	   *values = palloc(sizeof(Datum) * tupdesc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * tupdesc->natts);
 	bytea	   *hash;
 
 	memset(approval, 0, sizeof(JobApproval));
-	if (tupdesc->natts != APPROVAL_NCOLUMNS)
+	if (tupdesc->natts < APPROVAL_NCOLUMNS)
 		policy_report_altered("approvals");
 	heap_deform_tuple(tuple, tupdesc, values, nulls);
 	check_not_null(nulls);
@@ -371,7 +371,7 @@ text_array(const char *const *strings, int count)
 RowBatch *
 policy_approvals_batch(void)
 {
-	return row_batch_create("approvals");
+	return row_batch_create("approvals", APPROVAL_NCOLUMNS);
 }
 
 /* Asks people, for a rule (NULL: the default). */

@@ -293,7 +293,6 @@ policy_record(RowBatch *batch, const PolicyEnforced *enforced, const PolicyJobKe
 	Datum		values[DECISION_NCOLUMNS] = {0};
 	bool		nulls[DECISION_NCOLUMNS] = {false};
 
-	Assert(batch->tupdesc->natts == DECISION_NCOLUMNS);
 	values[DECISION_ID] = Int64GetDatum(enforced->decision_id);
 	values[DECISION_DECIDED_AT] = TimestampTzGetDatum(enforced->at);
 	set_text(values, nulls, DECISION_SOURCE, enforced->source);
@@ -319,5 +318,5 @@ policy_record(RowBatch *batch, const PolicyEnforced *enforced, const PolicyJobKe
 RowBatch *
 policy_evidence_batch(void)
 {
-	return row_batch_create("decisions");
+	return row_batch_create("decisions", DECISION_NCOLUMNS);
 }

@@ -37,7 +37,7 @@ typedef struct RowWriter
 } RowWriter;
 
 RowBatch *
-row_batch_create(const char *table)
+row_batch_create(const char *table, int ncolumns)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "policy row batch",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -46,12 +46,33 @@ row_batch_create(const char *table)
 	Relation	relation = policy_table_open(table);
 
 	batch->table = table;
+	if (RelationGetDescr(relation)->natts < ncolumns)
+		policy_report_altered(table);
 	batch->tupdesc = CreateTupleDescCopy(RelationGetDescr(relation));
+	batch->ncolumns = ncolumns;
 	batch->rows = palloc(sizeof(HeapTuple) * ROW_BATCH_SIZE);
 	batch->context = AllocSetContextCreate(context, "policy rows", ALLOCSET_DEFAULT_SIZES);
 	table_close(relation, NoLock);
 	MemoryContextSwitchTo(caller);
 	return batch;
+}
+
+/* A row with NULL in what somebody has added to the table. */
+static HeapTuple
+form_wider(const RowBatch *batch, const Datum *values, const bool *nulls)
+{
+	int			natts = batch->tupdesc->natts;
+	Datum	   *all_values = palloc0(sizeof(Datum) * natts);
+	bool	   *all_nulls = palloc(sizeof(bool) * natts);
+	HeapTuple	tuple;
+
+	memcpy(all_values, values, sizeof(Datum) * batch->ncolumns);
+	memset(all_nulls, true, sizeof(bool) * natts);
+	memcpy(all_nulls, nulls, sizeof(bool) * batch->ncolumns);
+	tuple = heap_form_tuple(batch->tupdesc, all_values, all_nulls);
+	pfree(all_values);
+	pfree(all_nulls);
+	return tuple;
 }
 
 void
@@ -62,7 +83,8 @@ row_batch_add(RowBatch *batch, Datum *values, bool *nulls)
 	if (batch->nrows == ROW_BATCH_SIZE)
 		row_batch_write(batch);
 	caller = MemoryContextSwitchTo(batch->context);
-	batch->rows[batch->nrows++] = heap_form_tuple(batch->tupdesc, values, nulls);
+	batch->rows[batch->nrows++] = batch->tupdesc->natts == batch->ncolumns ?
+		heap_form_tuple(batch->tupdesc, values, nulls) : form_wider(batch, values, nulls);
 	MemoryContextSwitchTo(caller);
 }
 

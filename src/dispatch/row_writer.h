@@ -17,6 +17,7 @@ typedef struct RowBatch
 	MemoryContext context;
 	const char *table;			/* in the schema policy */
 	TupleDesc	tupdesc;
+	int			ncolumns;		/* of a row that is added: the table's first */
 	HeapTuple  *rows;
 	int			nrows;
 } RowBatch;
@@ -24,7 +25,7 @@ typedef struct RowBatch
 /* As many rows are written at a time. */
 #define ROW_BATCH_SIZE 1000
 
-extern RowBatch *row_batch_create(const char *table);
+extern RowBatch *row_batch_create(const char *table, int ncolumns);
 
 /* Adds a row, copying it; writes what has come together once the batch is full. */
 extern void row_batch_add(RowBatch *batch, Datum *values, bool *nulls);

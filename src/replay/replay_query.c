@@ -396,6 +396,6 @@ replay_query_begin(const int64 *simulation_id, text *candidate, text *base, Time
 	if (simulation_id == NULL)
 		return query;
 	query->simulation_id = *simulation_id;
-	query->flips = row_batch_create("simulation_flips");
+	query->flips = row_batch_create("simulation_flips", FLIP_NCOLUMNS);
 	return query;
 }

@@ -1,5 +1,5 @@
 \ir queue.psql
-SELECT plan(237);
+SELECT plan(240);
 
 SELECT is(release('v1', first_rules()), 'v1', 'a policy is in force');
 SELECT count(*) AS before FROM policy.decisions \gset
@@ -188,6 +188,14 @@ ALTER TABLE policy.jobs ALTER COLUMN payload TYPE json USING payload::json;
 SELECT throws_ok($$INSERT INTO policy.jobs (topic) VALUES ('read.x')$$, '55000', NULL, 'so is where one has another type');
 ROLLBACK TO intact;
 SELECT is((policy_submit('{"topic": "read.intact"}')).state, 'ready', 'put right, it goes on');
+ALTER TABLE policy.decisions ADD COLUMN mine text;
+ALTER TABLE policy.approvals ADD COLUMN mine text;
+INSERT INTO policy.jobs (topic) VALUES ('prod.wider') RETURNING job_id AS id \gset
+SELECT is((d.decision, d.mine)::text, '(REQUIRE_APPROVAL,)', 'evidence with a column more has NULL there') FROM policy.decisions d WHERE d.job_key = :'id';
+SELECT is((a.status, a.mine)::text, '(pending,)', 'so have approvals') FROM policy.approvals a WHERE a.job_key = :'id';
+ALTER TABLE policy.decisions DROP COLUMN mine;
+ALTER TABLE policy.approvals DROP COLUMN mine;
+SELECT is((SELECT q.would_be FROM policy_approvals() q WHERE q.job_key = :'id'), 'pending', 'both are read when that is gone again');
 
 --
 -- ON CONFLICT
