@@ -256,7 +256,10 @@ holds_approval(JobSatisfied *satisfied, const CompiledRule *rule)
 	return false;
 }
 
-/* Reads the decision that set run_after: the newest that throttled the job. */
+/*
+ * Reads the decision that set run_after: the newest that throttled the job as it is; what
+ * another job under its key has waited for counts for nothing.
+ */
 static void
 read_waited(JobSatisfied *satisfied)
 {
@@ -264,14 +267,18 @@ read_waited(JobSatisfied *satisfied)
 		.text = "SELECT d.matched_rules, d.snapshot FROM policy.decisions d "
 		"WHERE d.job_key OPERATOR(pg_catalog.=) $1 AND d.job_table OPERATOR(pg_catalog.=) $2 "
 		"AND d.decision::pg_catalog.text OPERATOR(pg_catalog.=) 'THROTTLE' "
+		"AND d.job_hash OPERATOR(pg_catalog.=) $3 "
 		"ORDER BY d.decision_id DESC LIMIT 1",
-		.nargs = 2, .types = {TEXTOID, TEXTOID}
+		.nargs = 3, .types = {TEXTOID, TEXTOID, BYTEAOID}
 	};
-	Datum		values[2];
+	Datum		values[3];
 	bool		isnull;
+	uint8		hash[POLICY_DIGEST_LENGTH];
 
+	job_hash(satisfied->job, hash);
 	values[0] = CStringGetTextDatum(satisfied->key.key);
 	values[1] = CStringGetTextDatum(satisfied->key.table);
+	values[2] = PointerGetDatum(cstring_to_text_with_len((const char *) hash, sizeof(hash)));
 	policy_owner_run(&query, values, NULL);
 	satisfied->has_waited = true;
 	if (SPI_processed == 0)
