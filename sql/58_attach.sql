@@ -95,7 +95,7 @@ COMMENT ON COLUMN policy.attached_tables.undo IS 'What undoes the rest of a clai
 COMMENT ON COLUMN policy.attached_tables.on_deny IS 'mark: a denied row is stored, as deny says; raise: PE017, and nothing is stored or recorded.';
 COMMENT ON COLUMN policy.attached_tables.notify IS 'Who is told of a row that goes on.';
 COMMENT ON COLUMN policy.attached_tables.columns IS 'The columns and their types at that time.';
-COMMENT ON COLUMN policy.attached_tables.attached_by IS 'Who attached it: with these rights rows are moved that a vote or maintenance lets go on.';
+COMMENT ON COLUMN policy.attached_tables.attached_by IS 'Who attached it: with these rights (those of the table''s owner, where that is a superuser) rows are moved that a vote or maintenance lets go on.';
 COMMENT ON COLUMN policy.attached_tables.attached_at IS 'When.';
 SELECT pg_catalog.pg_extension_config_dump('policy.attached_tables', '');
 
@@ -240,6 +240,57 @@ CREATE FUNCTION policy.decision_of(job_table text, job_key text) RETURNS bigint
 $$;
 COMMENT ON FUNCTION policy.decision_of(text, text) IS
 	'The decision that a job waits by; NULL where there is none.';
+
+CREATE FUNCTION policy.forget_attached(job_table text) RETURNS void
+	LANGUAGE sql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
+		WHERE a.job_table = forget_attached.job_table AND a.status IN ('pending', 'approved');
+	DELETE FROM policy.guarded_jobs g WHERE g.job_table = forget_attached.job_table;
+$$;
+COMMENT ON FUNCTION policy.forget_attached(text) IS
+	'Forgets the jobs of a table that is attached no more: nobody is asked about them.';
+
+CREATE FUNCTION policy.forget_gone(job_table text) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	kept record;
+BEGIN
+	FOR kept IN SELECT g.job_key FROM policy.guarded_jobs g WHERE g.job_table = forget_gone.job_table LOOP
+		IF policy.lock_attached(forget_gone.job_table, kept.job_key, true) = 'gone' THEN
+			UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
+				WHERE a.job_key = kept.job_key AND a.job_table = forget_gone.job_table
+					AND a.status IN ('pending', 'approved');
+			DELETE FROM policy.guarded_jobs g
+				WHERE g.job_key = kept.job_key AND g.job_table = forget_gone.job_table;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION policy.forget_gone(text) IS
+	'Forgets the jobs of an attached table whose rows are gone, and asks nobody about them any more.';
+
+CREATE FUNCTION policy.attached_truncated() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	attachment policy.attached_tables;
+BEGIN
+	SELECT a.* INTO attachment FROM policy.attached_tables a WHERE a.attachment_id = TG_ARGV[0]::bigint;
+	IF attachment.relation = TG_RELID THEN
+		PERFORM policy.forget_attached(attachment.job_table);
+	ELSIF EXISTS (SELECT FROM pg_partition_ancestors(TG_RELID) p WHERE p.relid = attachment.relation) THEN
+		PERFORM policy.forget_gone(attachment.job_table);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION policy.attached_truncated() IS
+	'Trigger of attached tables: nothing is kept of rows that a TRUNCATE has taken, as their keys may come again.';
 
 CREATE FUNCTION policy.resume_attached() RETURNS void
 	LANGUAGE plpgsql

@@ -13,7 +13,8 @@ CREATE FUNCTION policy.guard_triggers(OUT name text, OUT timing text, OUT functi
 		('zzz_policy_take', 'BEFORE DELETE', 'attached_take', false),
 		('zzz_policy_record', 'AFTER INSERT', 'attached_record', false),
 		('zzz_policy_gone', 'AFTER DELETE', 'attached_gone', false),
-		('zzz_policy_flush', 'AFTER INSERT OR UPDATE', 'attached_flush', true)
+		('zzz_policy_flush', 'AFTER INSERT OR UPDATE', 'attached_flush', true),
+		('zzz_policy_truncate', 'AFTER TRUNCATE', 'attached_truncated', true)
 $$;
 COMMENT ON FUNCTION policy.guard_triggers() IS
 	'The triggers of an attached table. Those for rows reach its partitions by themselves; those for statements are made for every_partition.';
@@ -144,7 +145,8 @@ CREATE FUNCTION policy.attached_expressions(attachment policy.attached_tables,
 	AS $$
 	VALUES ('job', NULL, attachment.job), ('job_key', NULL, attachment.job_key),
 		('starts', NULL, attachment.starts), ('ends', NULL, attachment.ends),
-		('notify', NULL, CASE WHEN strpos(attachment.notify, '(') > 0 THEN attachment.notify END)
+		('notify', NULL, CASE WHEN strpos(attachment.notify, '(') > 0 THEN attachment.notify END),
+		('undo', NULL, attachment.undo)
 	UNION ALL
 	SELECT f.kind, e.key, e.value
 	FROM (VALUES ('hold', attachment.hold), ('deny', attachment.deny),
@@ -180,6 +182,23 @@ $$;
 COMMENT ON FUNCTION policy.attached_form_problems(policy.attached_tables) IS
 	'What is wrong with the arguments of an attachment, whatever its table.';
 
+CREATE FUNCTION policy.hidden_rows(job_table regclass, role regrole) RETURNS SETOF text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT c.words
+	FROM pg_class t
+		JOIN pg_roles o ON o.oid = hidden_rows.role AND NOT o.rolsuper AND NOT o.rolbypassrls
+		CROSS JOIN (VALUES ('r'::"char", 'see'), ('w', 'change')) c(command, words)
+	WHERE t.oid = hidden_rows.job_table AND t.relrowsecurity
+		AND (t.relforcerowsecurity OR NOT pg_has_role(o.oid, t.relowner, 'USAGE'))
+		AND NOT EXISTS (SELECT FROM pg_policy p
+			WHERE p.polrelid = t.oid AND p.polpermissive AND p.polcmd IN ('*', c.command)
+				AND EXISTS (SELECT FROM unnest(p.polroles) r WHERE r = 0 OR pg_has_role(o.oid, r, 'USAGE')))
+$$;
+COMMENT ON FUNCTION policy.hidden_rows(regclass, regrole) IS
+	'What row security has no policy for that a role does to a table''s rows: see, change.';
+
 CREATE FUNCTION policy.attached_table_problems(job_table regclass) RETURNS SETOF text
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
@@ -203,12 +222,8 @@ CREATE FUNCTION policy.attached_table_problems(job_table regclass) RETURNS SETOF
 	WHERE NOT has_table_privilege(policy.outer_role(), job_table, r)
 		AND NOT (r <> 'TRIGGER' AND has_any_column_privilege(policy.outer_role(), job_table, r))
 	UNION ALL
-	SELECT format('row security of %s has no policy for you to %s its rows', job_table, c.words)
-	FROM (VALUES ('r'::"char", 'see'), ('w', 'change')) c(command, words)
-	WHERE row_security_active(job_table) AND NOT EXISTS (SELECT FROM pg_policy p
-		WHERE p.polrelid = job_table AND p.polpermissive AND p.polcmd IN ('*', c.command)
-			AND EXISTS (SELECT FROM unnest(p.polroles) r
-				WHERE r = 0 OR pg_has_role(policy.outer_role(), r, 'USAGE')))
+	SELECT format('row security of %s has no policy for you to %s its rows', job_table, h)
+	FROM policy.hidden_rows(job_table, policy.outer_role()) h
 $$;
 COMMENT ON FUNCTION policy.attached_table_problems(regclass) IS
 	'Why who calls cannot attach a table.';
@@ -244,7 +259,10 @@ CREATE FUNCTION policy.for_table(source text, job_table regclass) RETURNS text
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
-	SELECT replace(replace(replace(source, '{schema}', quote_ident(n.nspname)),
+	-- Inside of a string its quotes are doubled.
+	SELECT replace(replace(replace(replace(source,
+		'''{schema}', '''' || replace(quote_ident(n.nspname), '''', '''''')),
+		'{schema}', quote_ident(n.nspname)),
 		'{schema name}', quote_literal(n.nspname)), '{table name}', quote_literal(c.relname))
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = job_table
 $$;
@@ -266,17 +284,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION policy.refuse_attachment(text, text[]) IS 'Raises PE012 where there are problems.';
-
-CREATE FUNCTION policy.forget_attached(job_table text) RETURNS void
-	LANGUAGE sql
-	SET search_path = pg_catalog, pg_temp
-	AS $$
-	UPDATE policy.approvals a SET status = 'superseded', resolved_at = clock_timestamp()
-		WHERE a.job_table = forget_attached.job_table AND a.status IN ('pending', 'approved');
-	DELETE FROM policy.guarded_jobs g WHERE g.job_table = forget_attached.job_table;
-$$;
-COMMENT ON FUNCTION policy.forget_attached(text) IS
-	'Forgets the jobs of a table that is attached no more: nobody is asked about them.';
 
 CREATE FUNCTION policy.keep_attachment(attachment policy.attached_tables)
 	RETURNS policy.attached_tables
@@ -341,6 +348,11 @@ BEGIN
 		PERFORM policy.refuse_attachment(policy.table_name(policy_attach.job_table),
 			ARRAY[format('there is no preset "%s"', made.preset)]);
 	END IF;
+	IF NOT chosen.built_in AND EXISTS (SELECT FROM pg_roles r
+			WHERE r.oid IN (policy.outer_role(), current_user::regrole) AND r.rolsuper) THEN
+		PERFORM policy.refuse_attachment(policy.table_name(policy_attach.job_table), ARRAY[format(
+			'preset "%s" is not the extension''s own: an admin''s SQL would run with the rights of a superuser, you', made.preset)]);
+	END IF;
 	made.relation := policy_attach.job_table;
 	made.job := coalesce(policy_attach.job, policy.for_table(chosen.job, made.relation));
 	made.job_key := coalesce(policy_attach.job_key, policy.for_table(chosen.job_key, made.relation), policy.default_job_key(made.relation));
@@ -362,7 +374,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION policy_attach(regclass, text, text, text, jsonb, jsonb, jsonb, jsonb, text[], text, text, text, text, jsonb, text) IS
-	'Guards a job table that is there already; what is not given comes from the preset, which the table''s columns tell where nothing is given. Needs TRIGGER, SELECT and UPDATE on the table: rows that a vote or maintenance lets go on are written with the rights of who attaches it. Raises PE012, with all that is wrong, where it cannot be.';
+	'Guards a job table that is there already; what is not given comes from the preset, which the table''s columns tell where nothing is given. Needs TRIGGER, SELECT and UPDATE on the table: rows that a vote or maintenance lets go on are written with the rights of who attaches it (of the table''s owner, where that is a superuser). Raises PE012, with all that is wrong, where it cannot be.';
 
 CREATE FUNCTION policy_detach(job_table regclass) RETURNS policy.attached_tables
 	LANGUAGE plpgsql SECURITY DEFINER
@@ -371,6 +383,7 @@ CREATE FUNCTION policy_detach(job_table regclass) RETURNS policy.attached_tables
 DECLARE
 	gone policy.attached_tables;
 BEGIN
+	-- Of a table that is gone nobody has any privilege: this is NULL, and its attachment can go.
 	IF NOT has_table_privilege(policy.outer_role(), policy_detach.job_table, 'TRIGGER') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',

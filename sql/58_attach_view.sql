@@ -2,6 +2,18 @@
 -- Whether the guards are there
 --
 
+CREATE FUNCTION policy.trigger_type(timing text, statement boolean) RETURNS integer
+	LANGUAGE sql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT sum(v.bit)::integer
+	FROM (VALUES (NOT statement, 1), (timing LIKE 'BEFORE%', 2), (timing LIKE '%INSERT%', 4),
+		(timing LIKE '%DELETE%', 8), (timing LIKE '%UPDATE%', 16), (timing LIKE '%TRUNCATE%', 32)) v(applies, bit)
+	WHERE v.applies
+$$;
+COMMENT ON FUNCTION policy.trigger_type(text, boolean) IS
+	'What pg_trigger.tgtype is of a trigger with that timing.';
+
 CREATE FUNCTION policy.missing_guards(attachment policy.attached_tables) RETURNS SETOF text
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
@@ -15,6 +27,8 @@ CREATE FUNCTION policy.missing_guards(attachment policy.attached_tables) RETURNS
 		LEFT JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = 'policy'::regnamespace
 	WHERE t.oid IS NULL OR t.tgenabled NOT IN ('O', 'A') OR p.proname IS DISTINCT FROM g.function
 		OR t.tgargs <> convert_to(attachment.attachment_id::text, 'UTF8') || '\x00'::bytea
+		OR t.tgtype <> policy.trigger_type(g.timing, g.every_partition)
+		OR t.tgqual IS NOT NULL OR t.tgattr::text <> '' OR t.tgconstraint <> 0
 	ORDER BY r.relation::text, g.name
 $$;
 COMMENT ON FUNCTION policy.missing_guards(policy.attached_tables) IS
@@ -36,6 +50,32 @@ $$;
 COMMENT ON FUNCTION policy.attachment_changes(policy.attached_tables) IS
 	'What has changed of a table since it was attached.';
 
+CREATE FUNCTION policy.table_is_gone(attachment policy.attached_tables) RETURNS text
+	LANGUAGE sql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT format('the table is gone: SELECT policy_detach(%s) forgets it', attachment.relation::oid)
+$$;
+COMMENT ON FUNCTION policy.table_is_gone(policy.attached_tables) IS
+	'What is said of an attachment whose table was dropped.';
+
+CREATE FUNCTION policy.attacher_problems(attachment policy.attached_tables) RETURNS SETOF text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT 'who attached it is gone: nothing lets its held rows go on'
+	WHERE NOT EXISTS (SELECT FROM pg_roles o WHERE o.oid = attachment.attached_by)
+	UNION ALL
+	SELECT format('who attached it lacks the privilege %s', r) FROM unnest(ARRAY['SELECT', 'UPDATE']) r
+	WHERE EXISTS (SELECT FROM pg_roles o WHERE o.oid = attachment.attached_by)
+		AND NOT has_any_column_privilege(attachment.attached_by, attachment.relation, r)
+	UNION ALL
+	SELECT format('row security has no policy for who attached it to %s its rows', h)
+	FROM policy.hidden_rows(attachment.relation, attachment.attached_by) h
+$$;
+COMMENT ON FUNCTION policy.attacher_problems(policy.attached_tables) IS
+	'Why rows of an attached table cannot be moved with the rights of who attached it.';
+
 CREATE FUNCTION policy.check_attachment(attachment policy.attached_tables,
 	OUT present boolean, OUT enabled boolean, OUT current boolean, OUT warnings text[])
 	LANGUAGE plpgsql STABLE
@@ -49,7 +89,7 @@ BEGIN
 		present := false;
 		enabled := false;
 		current := false;
-		warnings := ARRAY['the table is gone'];
+		warnings := ARRAY[policy.table_is_gone(attachment)];
 		RETURN;
 	END IF;
 	guards := ARRAY(SELECT policy.missing_guards(attachment));
@@ -63,11 +103,10 @@ BEGIN
 			WHERE t.tgrelid = attachment.relation AND NOT t.tgisinternal AND t.tgname > 'zzz_policy_z'
 				-- A row's, before its insertion or update.
 				AND t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0)
-		|| ARRAY(SELECT format('who attached it lacks the privilege %s', r) FROM unnest(ARRAY['SELECT', 'UPDATE']) r
-			WHERE EXISTS (SELECT FROM pg_roles o WHERE o.oid = attachment.attached_by)
-				AND NOT has_any_column_privilege(attachment.attached_by, attachment.relation, r))
-		|| CASE WHEN NOT EXISTS (SELECT FROM pg_roles o WHERE o.oid = attachment.attached_by)
-			THEN ARRAY['who attached it is gone: nothing lets its held rows go on'] ELSE '{}' END
+		|| ARRAY(SELECT format('table %s inherits from it, and has no guard', i.inhrelid::regclass)
+			FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent AND c.relkind = 'r'
+			WHERE i.inhparent = attachment.relation)
+		|| ARRAY(SELECT policy.attacher_problems(attachment))
 		|| CASE WHEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = attachment.relation AND i.indisprimary)
 			THEN ARRAY['its primary key is gone'] ELSE '{}' END;
 END
@@ -106,27 +145,63 @@ $$;
 COMMENT ON FUNCTION policy.attachment_warning() IS
 	'What policy_status says of attached tables; NULL where all is well.';
 
+CREATE FUNCTION policy.rename_attached(attachment_id bigint) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	was text;
+	name text;
+BEGIN
+	SELECT a.job_table, policy.table_name(a.relation) INTO was, name FROM policy.attached_tables a
+		WHERE a.attachment_id = rename_attached.attachment_id;
+	IF name = was THEN
+		RETURN;
+	END IF;
+	UPDATE policy.attached_tables a SET job_table = name WHERE a.attachment_id = rename_attached.attachment_id;
+	DELETE FROM policy.guarded_jobs g WHERE g.job_table = name;
+	UPDATE policy.guarded_jobs g SET job_table = name WHERE g.job_table = was;
+	UPDATE policy.approvals a SET job_table = name
+		WHERE a.job_table = was AND a.status IN ('pending', 'approved', 'consumed');
+END
+$$;
+COMMENT ON FUNCTION policy.rename_attached(bigint) IS
+	'Gives an attachment, and what is open of its jobs, the name that its table has now; evidence keeps the one that it had.';
+
 CREATE FUNCTION policy.remake_attachment(attachment_id bigint) RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
 	made policy.attached_tables;
+	again boolean;
 BEGIN
 	SELECT a.* INTO made FROM policy.attached_tables a
 		WHERE a.attachment_id = remake_attachment.attachment_id FOR UPDATE;
 	-- A table that was made again has its old name.
-	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = made.relation) THEN
+	again := NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = made.relation);
+	IF again THEN
 		made.relation := to_regclass(made.job_table);
 	END IF;
-	PERFORM policy.refuse_attachment(made.job_table, ARRAY(SELECT policy.attached_table_problems(made.relation)));
-	UPDATE policy.attached_tables a SET relation = made.relation, columns = policy.table_columns(made.relation)
+	PERFORM policy.refuse_attachment(made.job_table, ARRAY(SELECT policy.attached_table_problems(made.relation))
+		|| ARRAY(SELECT format('%s was attached under this name', a.relation) FROM policy.attached_tables a
+			WHERE a.job_table = policy.table_name(made.relation) AND a.attachment_id <> made.attachment_id));
+	-- Another table's owner has other code run when its rows are moved: with the rights of who says so now.
+	IF again OR EXISTS (SELECT policy.attacher_problems(made)) THEN
+		made.attached_by := policy.outer_role();
+	END IF;
+	UPDATE policy.attached_tables a
+		SET relation = made.relation, columns = policy.table_columns(made.relation), attached_by = made.attached_by
 		WHERE a.attachment_id = made.attachment_id;
 	PERFORM policy.make_guards(made);
+	PERFORM policy.rename_attached(made.attachment_id);
+	IF again THEN
+		PERFORM policy.forget_gone(made.job_table);
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION policy.remake_attachment(bigint) IS
-	'Makes the triggers of an attached table again, and takes its columns as they are. Raises PE012 where who calls could not attach it.';
+	'Makes the triggers of an attached table again, and takes its name and columns as they are; who calls takes the place of who attached it, where that one can move no rows any more, or the table was made again. Raises PE012 where who calls could not attach it.';
 
 CREATE FUNCTION policy.reattach(attachment policy.attached_tables) RETURNS text
 	LANGUAGE plpgsql
@@ -139,7 +214,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = at.relation) THEN
 		at.relation := to_regclass(at.job_table);
 		IF at.relation IS NULL THEN
-			RETURN 'the table is gone';
+			RETURN policy.table_is_gone(attachment);
 		END IF;
 	ELSIF cardinality((policy.check_attachment(attachment)).warnings) = 0 THEN
 		RETURN 'nothing to do';

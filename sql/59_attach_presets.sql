@@ -15,7 +15,7 @@ VALUES
 	 '{"status": "''held''"}', '{"status": "''denied''"}',
 	 '{"run_at": "greatest(run_at, retry_at)"}', NULL, NULL,
 	 '{topic,payload}',
-	 $$old.status <> 'running' AND new.status = 'running'$$,
+	 $$new.status = 'running' AND old.status IS DISTINCT FROM 'running'$$,
 	 $$new.status IN ('done', 'failed', 'cancelled')$$, NULL, NULL, true),
 
 	('graphile-worker', 'graphile-worker 0.14 and later: attach graphile_worker._private_jobs. The topic is the task''s identifier; constraints are in flags.policy.',
@@ -75,7 +75,7 @@ VALUES
 	 '{"scheduled_at": "greatest(scheduled_at, retry_at)"}', NULL, NULL,
 	 '{queue_name,task_name,args}',
 	 $$new.status = 'doing' AND old.status IS DISTINCT FROM 'doing'$$,
-	 $$new.status IN ('succeeded', 'failed', 'cancelled')$$, NULL,
+	 $$new.status::text IN ('succeeded', 'failed', 'cancelled', 'aborted')$$, NULL,
 	 $$CASE WHEN pg_notify('procrastinate_any_queue_v1', json_build_object('type', 'job_inserted', 'job_id', id)::text) IS NOT NULL
 		THEN pg_notify('procrastinate_queue_v1#' || queue_name, json_build_object('type', 'job_inserted', 'job_id', id)::text) END$$, true),
 
@@ -103,14 +103,47 @@ VALUES
 	 $$new.state IN ('completed', 'cancelled', 'discarded')$$, NULL,
 	 $$pg_notify({schema name} || '.oban_insert', json_build_object('queue', queue)::text)$$, true),
 
-	('que', 'Que 1 and later: attach que_jobs. The topic is the job''s class. Its workers take a job by an advisory lock, without touching its row: what a policy would say later, at the start, is not asked.',
+	('que', 'Que 2: attach que_jobs. The topic is the job''s class, the payload {"args": [...], "kwargs": {...}}. Its workers take a job by an advisory lock, without touching its row: what a policy would say later, at the start, is not asked.',
+	 '{run_at,job_class,error_count,last_error_message,queue,args,kwargs,data,finished_at,expired_at}',
+	 $$jsonb_build_object('topic', job_class, 'payload', jsonb_build_object('args', args, 'kwargs', kwargs), 'labels', jsonb_build_object('queue', queue))$$, NULL,
+	 '{"run_at": "''9000-01-01 00:00:00+00''"}',
+	 $${"expired_at": "clock_timestamp()", "run_at": "'9000-01-01 00:00:00+00'", "last_error_message": "left('denied by policy: ' || reason, 500)"}$$,
+	 '{"run_at": "greatest(run_at, retry_at)"}', NULL, NULL,
+	 '{job_class,args,kwargs,queue}',
+	 'false',
+	 $$new.finished_at IS NOT NULL OR new.expired_at IS NOT NULL$$, NULL, NULL, true),
+
+	('que-1', 'Que 1, whose jobs have no kwargs: as for Que 2, but the payload is args.',
 	 '{run_at,job_class,error_count,last_error_message,queue,args,data,finished_at,expired_at}',
 	 $$jsonb_build_object('topic', job_class, 'payload', args, 'labels', jsonb_build_object('queue', queue))$$, NULL,
 	 '{"run_at": "''9000-01-01 00:00:00+00''"}',
-	 $${"expired_at": "clock_timestamp()", "last_error_message": "left('denied by policy: ' || reason, 500)"}$$,
+	 $${"expired_at": "clock_timestamp()", "run_at": "'9000-01-01 00:00:00+00'", "last_error_message": "left('denied by policy: ' || reason, 500)"}$$,
 	 '{"run_at": "greatest(run_at, retry_at)"}', NULL, NULL,
 	 '{job_class,args,queue}',
 	 'false',
 	 $$new.finished_at IS NOT NULL OR new.expired_at IS NOT NULL$$, NULL, NULL, true);
 
 UPDATE policy.attach_presets SET siblings = 'q\_%' WHERE preset IN ('pgmq', 'pgmq-1.4');
+
+CREATE FUNCTION policy.keep_built_in() RETURNS trigger
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID) = current_user::regrole THEN
+		RETURN coalesce(NEW, OLD);
+	END IF;
+	IF coalesce(NEW.built_in, false) OR coalesce(OLD.built_in, false) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('preset "%s" is the extension''s own', coalesce(OLD.preset, NEW.preset)),
+			HINT = 'Add one of another name, with built_in false.';
+	END IF;
+	RETURN coalesce(NEW, OLD);
+END
+$$;
+COMMENT ON FUNCTION policy.keep_built_in() IS
+	'Trigger of policy.attach_presets: what came with the extension is its owner''s alone.';
+CREATE TRIGGER keep_built_in BEFORE INSERT OR UPDATE OR DELETE ON policy.attach_presets
+	FOR EACH ROW EXECUTE FUNCTION policy.keep_built_in();
+COMMENT ON TRIGGER keep_built_in ON policy.attach_presets IS 'What came with the extension is its owner''s alone.';

@@ -7,8 +7,10 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 
 #include "attach/attach.h"
@@ -57,24 +59,43 @@ column_of(Relation relation, const char *name)
 			 errmsg("column \"%s\" does not exist", name)));
 }
 
+/* A statement over a row, $1. */
+static void
+check_statement(const char *source)
+{
+	Oid			type = JSONBOID;
+	int			level = attach_set_search_path();
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_prepare(source, 1, &type) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("\"%s\" cannot be prepared", source)));
+	SPI_finish();
+	AtEOXact_GUC(true, level);
+}
+
 static void
 check_expression(Relation relation, const char *kind, const char *target, const char *source)
 {
-	if (target != NULL)
+	if (strcmp(kind, "undo") == 0)
+		check_statement(source);
+	else if (target != NULL)
 	{
 		Form_pg_attribute attribute = column_of(relation, target);
 
-		(void) attach_expression_parse(relation, source, ATTACH_NEW, attribute->atttypid,
-									   attribute->atttypmod);
+		attach_expression_check(relation, source, ATTACH_NEW, attribute->atttypid,
+								attribute->atttypmod);
 	}
 	else if (strcmp(kind, "job") == 0)
-		(void) attach_expression_parse(relation, source, ATTACH_NEW, JSONBOID, -1);
+		attach_expression_check(relation, source, ATTACH_NEW, JSONBOID, -1);
 	else if (strcmp(kind, "job_key") == 0)
-		(void) attach_expression_parse(relation, source, ATTACH_NEW, TEXTOID, -1);
+		attach_expression_check(relation, source, ATTACH_NEW, TEXTOID, -1);
 	else if (strcmp(kind, "notify") == 0)
-		(void) attach_expression_parse(relation, source, ATTACH_NEW, VOIDOID, -1);
+		attach_expression_check(relation, source, ATTACH_NEW, VOIDOID, -1);
 	else
-		(void) attach_expression_parse(relation, source, ATTACH_OLD_AND_NEW, BOOLOID, -1);
+		attach_expression_check(relation, source, ATTACH_OLD_AND_NEW, BOOLOID, -1);
 }
 
 /* policy.check_attached(job_table regclass, kind text, target text, source text) */

@@ -23,6 +23,7 @@
 #include "attach/attached_guard.h"
 #include "attach/attached_move.h"
 #include "engine/job.h"
+#include "errors.h"
 
 PG_FUNCTION_INFO_V1(policy_try_attachment);
 
@@ -39,7 +40,9 @@ static const char *const form_names[ATTACHED_NFORMS] = {
 
 typedef struct Trial
 {
-	AttachedTable *table;
+	Relation	relation;
+	int64		attachment_id;
+	AttachedTable *table;		/* NULL: it could not be made */
 	HeapTuple  *rows;
 	int			nrows;
 	int			nvalid;			/* rows whose job is valid */
@@ -87,17 +90,76 @@ read_change(Trial *trial, HeapTuple row, int form)
 	(void) attached_holds(trial->table, trial->table->starts);
 }
 
+/* A job that its own form makes another one of would never be what was decided. */
+static void
+check_formed(Trial *trial, HeapTuple row, HeapTuple formed)
+{
+	AttachedTable *table = trial->table;
+	Jsonb	   *job;
+	Jsonb	   *formed_job;
+
+	attached_show(table, row);
+	job = (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(attached_job(table)));
+	attached_show(table, formed);
+	formed_job = attached_job(table);
+	if (compareJsonbContainers(&job->root, &formed_job->root) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_POLICY_CANNOT_ATTACH),
+				 errmsg("what it sets changes what the job is")));
+}
+
 static void
 write_form(Trial *trial, HeapTuple row, int form)
 {
 	TimestampTz retry_at = GetCurrentTimestamp();
+	Jsonb	   *constraints = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{\"tried\": true}")));
+	MemoryContext mine = CurrentMemoryContext;
 	PolicyJobKey key;
+	HeapTuple	formed;
 
 	attached_show(trial->table, row);
 	key = attached_job_key(trial->table);
 	attached_set_names(trial->table, form == ATTACHED_THROTTLE ? &retry_at : NULL,
-					   cstring_to_text("tried by policy_attach"), NULL);
-	attached_write_row(trial->table, &key, row, attached_form(trial->table, form, row));
+					   cstring_to_text("tried by policy_attach"),
+					   form == ATTACHED_ALLOW ? constraints : NULL);
+	formed = attached_form(trial->table, form, row);
+	MemoryContextSwitchTo(mine);
+	check_formed(trial, row, formed);
+	attached_write_row(trial->table, &key, row, formed);
+}
+
+/* Makes the attachment's expressions ready, which runs what is constant in them. */
+static void
+acquire(Trial *trial, HeapTuple row, int form)
+{
+	trial->table = attached_table_acquire(trial->relation, trial->attachment_id);
+}
+
+static void
+check_column(Trial *trial, AttrNumber column)
+{
+	AttachedTable *table = trial->table;
+	const char *name = NameStr(TupleDescAttr(table->tupdesc, column - 1)->attname);
+
+	if (bms_is_member(column, table->job_columns))
+		add_problem(trial, psprintf("column \"%s\" is part of the job, and cannot be what holds, denies or throttles it",
+									name));
+	for (int i = 0; i < table->nidentity; i++)
+	{
+		if (table->identity[i] == column)
+			add_problem(trial, psprintf("column \"%s\" is part of the job's key, and cannot be set",
+										name));
+	}
+}
+
+/* What is set must be neither what the job is nor what it is known by. */
+static void
+check_columns(Trial *trial)
+{
+	const AttachedTable *table = trial->table;
+
+	for (int i = 0; i < table->nguarded; i++)
+		check_column(trial, table->guarded[i]);
 }
 
 /* Runs a step, whose effects are undone; returns what it raised, or NULL. */
@@ -207,34 +269,38 @@ find_rows(Trial *trial)
 	}
 }
 
+static void
+try_table(Trial *trial)
+{
+	AttachedHold *hold = attached_table_hold(trial->table);
+
+	check_columns(trial);
+	find_rows(trial);
+	try_rows(trial);
+	try_forms(trial);
+	attached_table_unhold(hold);
+}
+
 /* policy.try_attachment(attachment_id bigint) */
 Datum
 policy_try_attachment(PG_FUNCTION_ARGS)
 {
-	int64		attachment_id;
 	Trial		trial = {0};
-	Relation	relation;
+	char	   *problem;
 	Datum	   *items;
 	int			count = 0;
 	ListCell   *cell;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	attachment_id = PG_GETARG_INT64(0);
-	relation = table_open(attached_table_relation(attachment_id), AccessShareLock);
-	trial.table = attached_table_acquire(relation, attachment_id);
-	PG_TRY();
-	{
-		find_rows(&trial);
-		try_rows(&trial);
-		try_forms(&trial);
-	}
-	PG_FINALLY();
-	{
-		attached_table_release(trial.table);
-	}
-	PG_END_TRY();
-	table_close(relation, NoLock);
+	trial.attachment_id = PG_GETARG_INT64(0);
+	trial.relation = table_open(attached_table_relation(trial.attachment_id), AccessShareLock);
+	problem = try_step(&trial, acquire, NULL, 0);
+	if (problem != NULL)
+		add_problem(&trial, problem);
+	else if (trial.table != NULL)
+		try_table(&trial);
+	table_close(trial.relation, NoLock);
 	if (trial.problems == NIL)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(TEXTOID));
 	items = palloc(sizeof(Datum) * list_length(trial.problems));

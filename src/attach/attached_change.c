@@ -41,7 +41,21 @@ typedef struct Change
 	Jsonb	   *job;			/* of the new row, or the old one where that
 								 * goes */
 	const char *invalid;
+	bool		has_changed;	/* the job: it is not what was decided */
 } Change;
+
+/* What an update does to a row, by the attachment's expressions and columns. */
+typedef struct ChangeKind
+{
+	bool		starts;
+	bool		ends;
+	bool		revives;		/* it had come to its end, and has not now */
+	bool		material;
+	bool		touched;		/* a guarded column differs */
+	bool		identity;		/* a column that it is known by */
+	bool		job;			/* it starts, and a column that the job is
+								 * made of differs */
+}			ChangeKind;
 
 static void
 check_key(Change *change)
@@ -78,10 +92,18 @@ job_of(Change *change, HeapTuple row, const char **invalid)
 	return (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(job));
 }
 
+/* Whether the update changes what the job is. */
 static bool
-same_job(Jsonb *a, Jsonb *b)
+changes_job(Change *change)
 {
-	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+	const char *invalid;
+	Jsonb	   *old;
+
+	if (change->new == NULL)
+		return false;
+	old = job_of(change, change->old, &invalid);
+	return VARSIZE(old) != VARSIZE(change->job) ||
+		memcmp(old, change->job, VARSIZE(old)) != 0;
 }
 
 /*
@@ -164,6 +186,21 @@ begin_scope(OwnerScope *scope, const char *verb)
 	MemoryContextSwitchTo(mine);
 }
 
+/* What has changed is another job: it has waited for nothing, and who changed it asks. */
+static void
+forget_prior(Change *change, Candidate *candidate)
+{
+	JobRow	   *row = &candidate->row;
+
+	ask_again(change);
+	row->values[JOB_SUBMITTED_BY] = CStringGetTextDatum(change->guarded.asked_by);
+	row->nulls[JOB_SUBMITTED_VIA] = change->guarded.asked_via == NULL;
+	if (change->guarded.asked_via != NULL)
+		row->values[JOB_SUBMITTED_VIA] = CStringGetTextDatum(change->guarded.asked_via);
+	row->nulls[JOB_RUN_AFTER] = true;
+	candidate->has_prior = false;
+}
+
 /* Content that has changed is decided as a job that comes in. */
 static void
 decide_content(Change *change, Candidate *candidate)
@@ -173,10 +210,7 @@ decide_content(Change *change, Candidate *candidate)
 
 	begin_scope(&scope, "engine");
 	guarded_candidate(&change->key, &change->guarded, change->job, change->invalid, candidate);
-	ask_again(change);
-	candidate->row.values[JOB_SUBMITTED_BY] = CStringGetTextDatum(change->guarded.asked_by);
-	candidate->has_prior = false;
-	candidate->row.nulls[JOB_RUN_AFTER] = true;
+	forget_prior(change, candidate);
 	policy_candidate_decide(candidate, "update");
 	if (candidate->now.verdict.decision == POLICY_DENY && change->table->raises)
 		attached_raise_denied(change->table, &candidate->now);
@@ -237,6 +271,8 @@ decide_start(Change *change, Candidate *candidate)
 
 	begin_scope(&scope, "claim");
 	guarded_candidate(&change->key, guarded, change->job, change->invalid, candidate);
+	if (change->has_changed)
+		forget_prior(change, candidate);
 	policy_candidate_decide(candidate, "claim");
 	admits = attached_admits(candidate->now.verdict.decision);
 	/* Without a policy nothing starts and nothing changes. */
@@ -355,55 +391,65 @@ end_job(Change *change)
 
 /* What a change is, where it is anything to us. */
 static HeapTuple
-settle_change(Change *change, bool starts, bool ends, bool material, bool touched)
+settle_change(Change *change, const ChangeKind * kind)
 {
-	const char *invalid;
 	bool		waits;
 
 	guarded_read(&change->key, &change->guarded);
 	waits = guarded_waits(&change->guarded, GetCurrentTimestamp());
-	if (starts && waits)
+	if (kind->starts && waits)
 		return refuse_start(change);
 	change->job = job_of(change, change->new != NULL ? change->new : change->old,
 						 &change->invalid);
-	if (starts)
+	if (kind->starts)
 	{
-		HeapTuple	row = start(change);
+		HeapTuple	row;
 
+		change->has_changed = kind->job && changes_job(change);
+		row = start(change);
 		return row != NULL ? row : refuse_start(change);
 	}
-	if (ends && !attached_has_ended(change->table, change->old))
+	if (kind->ends && !attached_has_ended(change->table, change->old))
 		return end_job(change);
-	if (material && (change->guarded.is_kept || !ends) &&
-		!same_job(job_of(change, change->old, &invalid), change->job))
+	if (kind->revives && !change->guarded.is_kept)
 		return change_content(change);
-	if (touched && waits)
+	if (kind->material && (change->guarded.is_kept || !kind->ends) && changes_job(change))
+		return change_content(change);
+	if (kind->touched && waits)
 		return keep_form(change);
 	return change->new;
+}
+
+static void
+classify(Change *change, ChangeKind * kind)
+{
+	AttachedTable *table = change->table;
+	HeapTuple	old = change->old;
+	HeapTuple	new = change->new;
+
+	attached_show_change(table, old, new);
+	kind->starts = attached_holds(table, table->starts);
+	kind->ends = attached_holds(table, table->ends);
+	kind->revives = !kind->starts && !kind->ends && attached_has_ended(table, old);
+	kind->material = attached_differ(table, old, new, table->material, table->nmaterial);
+	kind->touched = attached_differ(table, old, new, table->guarded, table->nguarded);
+	kind->identity = attached_differ(table, old, new, table->identity, table->nidentity);
+	kind->job = kind->starts && attached_differ_in(table, old, new, table->job_columns);
 }
 
 static HeapTuple
 guard_update(Change *change)
 {
-	AttachedTable *table = change->table;
-	bool		starts;
-	bool		ends;
-	bool		material;
-	bool		touched;
+	ChangeKind	kind;
 
-	attached_show_change(table, change->old, change->new);
-	starts = attached_holds(table, table->starts);
-	ends = attached_holds(table, table->ends);
-	material = attached_differ(table, change->old, change->new, table->material,
-							   table->nmaterial);
-	touched = attached_differ(table, change->old, change->new, table->guarded, table->nguarded);
-	if (!starts && !ends && !material && !touched &&
-		!attached_differ(table, change->old, change->new, table->key_columns, table->nkey))
+	classify(change, &kind);
+	if (!kind.starts && !kind.ends && !kind.revives && !kind.material && !kind.touched &&
+		!kind.identity)
 		return change->new;
 	check_key(change);
-	if (attached_is_written(table, &change->key))
+	if (attached_is_written(change->table, &change->key))
 		return change->new;
-	return settle_change(change, starts, ends, material, touched);
+	return settle_change(change, &kind);
 }
 
 static void
@@ -437,6 +483,7 @@ Datum
 policy_attached_take(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = attached_trigger(fcinfo, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW);
+	const		ChangeKind deletion = {.starts = true};
 	Change		change;
 	HeapTuple	row;
 
@@ -447,7 +494,7 @@ policy_attached_take(PG_FUNCTION_ARGS)
 	if (attached_holds(change.table, change.table->starts))
 	{
 		check_key(&change);
-		row = settle_change(&change, true, false, false, false);
+		row = settle_change(&change, &deletion);
 	}
 	MemoryContextSwitchTo(change.caller);
 	return PointerGetDatum(row);

@@ -18,6 +18,7 @@
 
 #include "attach/attached_guard.h"
 #include "attach/attached_undo.h"
+#include "dispatch/halts.h"
 #include "dispatch/identity.h"
 #include "dispatch/owner_query.h"
 #include "errors.h"
@@ -266,6 +267,39 @@ keep_ended(AttachedStatement *statement, AttachedTable *table)
 	decision->content = attached_content(table);
 }
 
+POLICY_NORETURN static void
+raise_started(const AttachedTable *table, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_POLICY_ILLEGAL_TRANSITION),
+			 errmsg("a job of %s comes in as one that runs, and must not start", table->job_table),
+			 errdetail("%s.", why),
+			 errhint("Insert it as one that waits, and start it by an update. Nothing was stored, and nothing recorded.")));
+}
+
+/*
+ * A row that comes in as one that runs is seen by nobody when it starts: it has to be
+ * allowed as it is.  What is held or throttled would run as soon as it goes on; only what
+ * is denied may be stored, in a form that does not run.
+ */
+static void
+check_started(AttachedTable *table, HeapTuple row, const PolicyEnforced *enforced,
+			  const char *invalid)
+{
+	PolicyHalt	halt;
+	Job			job;
+
+	if (enforced->verdict.decision == POLICY_DENY && !attached_comes_started(table, row))
+		return;
+	if (!attached_admits(enforced->verdict.decision))
+		raise_started(table, text_to_cstring(enforced->verdict.reason));
+	policy_job_read(enforced->job, &job);
+	if (invalid != NULL)
+		job.invalid = pstrdup(invalid);
+	if (policy_halted(&job, &halt))
+		raise_started(table, psprintf("halted: %s", halt.reason));
+}
+
 static HeapTuple
 decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple given,
 			  MemoryContext caller)
@@ -278,6 +312,7 @@ decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 	HeapTuple	formed;
 	TimestampTz retry_at;
 	MemoryContext mine;
+	bool		started;
 
 	(void) policy_statement_caller(guard);
 	attached_show(table, given);
@@ -286,15 +321,17 @@ decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 		keep_ended(statement, table);
 		return given;
 	}
+	started = attached_comes_started(table, given);
 	job = policy_stamped_job(attached_job(table), guard->identities, &invalid);
 	init_satisfied(&satisfied, job, table, attached_key(table), guard->context);
-	policy_enforce(job, invalid, "submit", &satisfied.known.base, begin_attempt(guard), &enforced);
+	policy_enforce(job, invalid, "submit", started ? NULL : &satisfied.known.base,
+				   begin_attempt(guard), &enforced);
 	if (enforced.verdict.decision == POLICY_DENY && table->raises)
 		attached_raise_denied(table, &enforced);
 	enforced.decision_id = policy_next_decision_id();
 	keep_decision(statement, table, given, &enforced, &satisfied);
 	formed = given;
-	if (!attached_admits(enforced.verdict.decision))
+	if (started || !attached_admits(enforced.verdict.decision))
 	{
 		attached_set_decision_names(table, &enforced, &retry_at);
 		mine = MemoryContextSwitchTo(caller);
@@ -302,6 +339,8 @@ decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 		MemoryContextSwitchTo(mine);
 		attached_show(table, formed);
 	}
+	if (started)
+		check_started(table, formed, &enforced, invalid);
 	keep_forms(statement, given, formed);
 	statement->decisions[statement->ndecisions - 1].content = attached_content(table);
 	return formed;

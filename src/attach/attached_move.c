@@ -1,6 +1,7 @@
 /*
  * attached_move.c
- *	  Rows of attached tables, locked and written with the rights of who attached them.
+ *	  Rows of attached tables, locked and written with the rights of who attached them, or
+ *	  of their owner.
  *
  * Statements here qualify what they name: they run under whatever search_path the
  * session has.
@@ -28,10 +29,10 @@ typedef struct Writing
 static const Writing *writing = NULL;
 
 void
-attached_scope_begin(AttachedScope *scope, Oid attached_by)
+attached_scope_begin(AttachedScope *scope, Oid mover)
 {
 	GetUserIdAndSecContext(&scope->user, &scope->security_context);
-	SetUserIdAndSecContext(attached_by, scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(mover, scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }
@@ -208,8 +209,8 @@ run_update(const RowUpdate *update, const AttachedTable *table, const PolicyJobK
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("job %s of %s could not be moved", key->key, key->table),
-				 errhint("A trigger or a policy of row security keeps its row from being updated by \"%s\", who attached the table.",
-						 GetUserNameFromId(table->attached_by, false))));
+				 errhint("A trigger or a policy of row security keeps its row from being updated by \"%s\", as whom rows of the table are moved.",
+						 GetUserNameFromId(table->mover, false))));
 }
 
 void
@@ -222,7 +223,7 @@ attached_write_row(AttachedTable *table, const PolicyJobKey *key, HeapTuple stor
 
 	if (row == stored || !make_update(&update, table, stored, row))
 		return;
-	attached_scope_begin(&scope, table->attached_by);
+	attached_scope_begin(&scope, table->mover);
 	writing = &mine;
 	PG_TRY();
 	{

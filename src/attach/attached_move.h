@@ -15,8 +15,8 @@ typedef struct AttachedScope
 	int			security_context;
 } AttachedScope;
 
-/* Between these two the user is who attached the table, and SPI is connected. */
-extern void attached_scope_begin(AttachedScope *scope, Oid attached_by);
+/* Between these two the user is who rows are moved as (attached_table_mover), and SPI is connected. */
+extern void attached_scope_begin(AttachedScope *scope, Oid mover);
 extern void attached_scope_end(const AttachedScope *scope);
 
 typedef enum AttachedLock

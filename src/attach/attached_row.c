@@ -97,6 +97,14 @@ attached_has_ended(AttachedTable *table, HeapTuple row)
 	return attached_holds(table, table->ends);
 }
 
+bool
+attached_comes_started(AttachedTable *table, HeapTuple row)
+{
+	ExecStoreAllNullTuple(table->old);
+	ExecStoreHeapTuple(row, table->new, false);
+	return attached_holds(table, table->starts);
+}
+
 static void
 add_datum(pg_crc32c *crc, uint32 *total, Datum value, Form_pg_attribute attribute)
 {
@@ -211,6 +219,21 @@ attached_differ(AttachedTable *table, HeapTuple a, HeapTuple b, const AttrNumber
 		if (nulls[0] != nulls[1] ||
 			(!nulls[0] && !datum_image_eq(values[0], values[1], attribute->attbyval,
 										  attribute->attlen)))
+			return true;
+	}
+	return false;
+}
+
+bool
+attached_differ_in(AttachedTable *table, HeapTuple a, HeapTuple b, const Bitmapset *columns)
+{
+	int			member = -1;
+
+	while ((member = bms_next_member(columns, member)) >= 0)
+	{
+		AttrNumber	column = member;
+
+		if (attached_differ(table, a, b, &column, 1))
 			return true;
 	}
 	return false;

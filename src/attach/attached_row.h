@@ -28,6 +28,9 @@ extern bool attached_holds(AttachedTable *table, ExprState *condition);
 /* Whether a row has come to its end, as its client says. */
 extern bool attached_has_ended(AttachedTable *table, HeapTuple row);
 
+/* Whether a row comes in as one that runs. */
+extern bool attached_comes_started(AttachedTable *table, HeapTuple row);
+
 /* A checksum of what the job, its key and the guarded columns are made of. */
 extern uint64 attached_content(AttachedTable *table);
 
@@ -41,6 +44,10 @@ extern HeapTuple attached_form(AttachedTable *table, AttachedFormKind kind, Heap
 /* Whether the two rows differ in one of the columns. */
 extern bool attached_differ(AttachedTable *table, HeapTuple a, HeapTuple b,
 							const AttrNumber *columns, int ncolumns);
+
+/* The same for a set of columns. */
+extern bool attached_differ_in(AttachedTable *table, HeapTuple a, HeapTuple b,
+							   const Bitmapset *columns);
 
 /* Columns of a row by name, each as text or null. */
 extern Jsonb *attached_columns_object(AttachedTable *table, HeapTuple row,

@@ -23,6 +23,7 @@
 #include "dispatch/identity.h"
 #include "dispatch/owner_query.h"
 #include "dispatch/transitions.h"
+#include "errors.h"
 
 PG_FUNCTION_INFO_V1(policy_lock_attached);
 PG_FUNCTION_INFO_V1(policy_settle_attached);
@@ -37,37 +38,8 @@ typedef struct Locked
 	GuardedJob	guarded;
 	HeapTuple	row;			/* NULL: it is gone */
 	bool		is_busy;		/* somebody else has it */
-	struct Hold *hold;
+	AttachedHold *hold;
 } Locked;
-
-/* The table in use, given back with the memory context where an error leaves it. */
-typedef struct Hold
-{
-	MemoryContextCallback release;
-	AttachedTable *table;		/* NULL: it was given back */
-} Hold;
-
-static void
-release_hold(void *arg)
-{
-	Hold	   *hold = arg;
-
-	if (hold->table != NULL)
-		attached_table_release(hold->table);
-	hold->table = NULL;
-}
-
-static Hold *
-hold_table(AttachedTable *table)
-{
-	Hold	   *hold = palloc(sizeof(Hold));
-
-	hold->table = table;
-	hold->release.func = release_hold;
-	hold->release.arg = hold;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &hold->release);
-	return hold;
-}
 
 /*
  * Finds a job, and locks it, inside of a scope that unlock() ends.  False where its table
@@ -90,10 +62,10 @@ find(const char *job_table, const char *job_key, AttachedLock lock, Locked *lock
 	locked->relation = try_relation_open(root, mode);
 	if (locked->relation == NULL)
 		return false;
-	attached_scope_begin(&locked->scope, attached_table_owner(attachment_id));
+	attached_scope_begin(&locked->scope, attached_table_mover(attachment_id));
 	MemoryContextSwitchTo(caller);
 	locked->table = attached_table_acquire(locked->relation, attachment_id);
-	locked->hold = hold_table(locked->table);
+	locked->hold = attached_table_hold(locked->table);
 	locked->row = attached_find_row(locked->table, locked->guarded.row_key, lock);
 	if (locked->row == NULL && lock == ATTACHED_LOCK_SKIP)
 		locked->is_busy = attached_find_row(locked->table, locked->guarded.row_key,
@@ -106,7 +78,7 @@ find(const char *job_table, const char *job_key, AttachedLock lock, Locked *lock
 static void
 unlock(Locked *locked)
 {
-	release_hold(locked->hold);
+	attached_table_unhold(locked->hold);
 	attached_scope_end(&locked->scope);
 	table_close(locked->relation, NoLock);
 }
@@ -140,6 +112,19 @@ notify(AttachedTable *table, HeapTuple row)
 	(void) ExecEvalExprSwitchContext(table->notification, table->econtext, &isnull);
 }
 
+/* What came in as one that runs, and was denied, would run without a start. */
+static void
+check_goes_on(const Locked *locked, HeapTuple row)
+{
+	if (!attached_comes_started(locked->table, row))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_POLICY_ILLEGAL_TRANSITION),
+			 errmsg("job %s of %s cannot go on: it came in as one that runs", locked->key.key,
+					locked->key.table),
+			 errhint("Let its client insert it as one that waits.")));
+}
+
 /* Puts the row in the form of a state, and keeps that. */
 static void
 move(Locked *locked, const char *state, text *reason)
@@ -151,7 +136,10 @@ move(Locked *locked, const char *state, text *reason)
 	AttachedFormKind form = ATTACHED_DENY;
 
 	if (goes_on)
+	{
+		check_goes_on(locked, row);
 		form = ATTACHED_RELEASE;
+	}
 	else if (strcmp(state, "awaiting_approval") == 0)
 		form = ATTACHED_HOLD;
 	else if (strcmp(state, "throttled") == 0)

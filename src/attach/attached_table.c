@@ -12,6 +12,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/partition.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -143,28 +144,58 @@ attached_table_find(const char *job_table, int64 *attachment_id, Oid *root)
 	return HeapTupleIsValid(tuple);
 }
 
-static Oid
-attachment_oid(int64 attachment_id, int column)
+static void
+read_attachment(int64 attachment_id, AttachedRow *row)
 {
-	AttachedRow row;
-
-	if (!read_row(attachment_id, &row))
+	if (!read_row(attachment_id, row))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("there is no attachment " INT64_FORMAT, attachment_id)));
-	return DatumGetObjectId(row.values[column]);
 }
 
 Oid
 attached_table_relation(int64 attachment_id)
 {
-	return attachment_oid(attachment_id, ATTACHED_RELATION);
+	AttachedRow row;
+
+	read_attachment(attachment_id, &row);
+	return DatumGetObjectId(row.values[ATTACHED_RELATION]);
+}
+
+static Oid
+relation_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * A table's owner can have any code run as whoever writes its rows, by a trigger: a
+ * superuser must not be who does that by himself.
+ */
+static Oid
+row_mover(const AttachedRow *row)
+{
+	Oid			attached_by = DatumGetObjectId(row->values[ATTACHED_BY]);
+
+	if (!superuser_arg(attached_by))
+		return attached_by;
+	return relation_owner(DatumGetObjectId(row->values[ATTACHED_RELATION]));
 }
 
 Oid
-attached_table_owner(int64 attachment_id)
+attached_table_mover(int64 attachment_id)
 {
-	return attachment_oid(attachment_id, ATTACHED_BY);
+	AttachedRow row;
+
+	read_attachment(attachment_id, &row);
+	return row_mover(&row);
 }
 
 static char *
@@ -195,24 +226,23 @@ make_state(AttachedTable *table, Expr *expression)
 	return ExecInitExprWithParams(expression, table->econtext->ecxt_param_list_info);
 }
 
-static void
-use_columns(AttachedTable *table, Bitmapset *columns)
+/* The columns that an expression of one row reads, which are content; 0 was all of them. */
+static Bitmapset *
+use_columns(AttachedTable *table, Expr *expression)
 {
-	int			member = -1;
+	Bitmapset  *columns = attach_expression_columns(expression);
 
-	while ((member = bms_next_member(columns, member)) >= 0)
+	if (bms_is_member(0, columns))
 	{
-		if (member > 0)
-		{
-			table->content = bms_add_member(table->content, member);
-			continue;
-		}
+		columns = bms_del_member(columns, 0);
 		for (int i = 1; i <= table->tupdesc->natts; i++)
 		{
 			if (!TupleDescAttr(table->tupdesc, i - 1)->attisdropped)
-				table->content = bms_add_member(table->content, i);
+				columns = bms_add_member(columns, i);
 		}
 	}
+	table->content = bms_add_members(table->content, columns);
+	return columns;
 }
 
 /* An expression of one row; what it reads is content. */
@@ -225,7 +255,7 @@ row_expression(AttachedTable *table, Relation relation, const char *source, Oid 
 	if (source == NULL)
 		return NULL;
 	expression = attach_expression_parse(relation, source, ATTACH_NEW, type, typmod);
-	use_columns(table, attach_expression_columns(expression));
+	(void) use_columns(table, expression);
 	return make_state(table, expression);
 }
 
@@ -234,7 +264,7 @@ make_job(AttachedTable *table, Relation relation, const char *source)
 {
 	Expr	   *expression = attach_expression_parse(relation, source, ATTACH_NEW, JSONBOID, -1);
 
-	use_columns(table, attach_expression_columns(expression));
+	table->job_columns = use_columns(table, expression);
 	table->object = attached_object_make(expression, table->econtext->ecxt_param_list_info);
 	table->job = make_state(table, expression);
 }
@@ -319,6 +349,22 @@ make_key(AttachedTable *table, Relation relation)
 		table->key_columns[table->nkey++] = member + FirstLowInvalidHeapAttributeNumber;
 }
 
+/* What a job is known by: its key is an expression of its own, or the primary key. */
+static void
+make_identity(AttachedTable *table, Relation relation, const char *source)
+{
+	Expr	   *expression = attach_expression_parse(relation, source, ATTACH_NEW, TEXTOID, -1);
+	Bitmapset  *columns = use_columns(table, expression);
+	int			member = -1;
+
+	table->key = make_state(table, expression);
+	for (int i = 0; i < table->nkey; i++)
+		columns = bms_add_member(columns, table->key_columns[i]);
+	table->identity = palloc(sizeof(AttrNumber) * bms_num_members(columns));
+	while ((member = bms_next_member(columns, member)) >= 0)
+		table->identity[table->nidentity++] = member;
+}
+
 static void
 make_context(AttachedTable *table)
 {
@@ -387,18 +433,18 @@ build(AttachedTable *table, Relation relation, const AttachedRow *row)
 	table->job_table = row_text(row, ATTACHED_JOB_TABLE);
 	table->root = DatumGetObjectId(row->values[ATTACHED_RELATION]);
 	check_relation(table, relation);
-	table->attached_by = DatumGetObjectId(row->values[ATTACHED_BY]);
+	table->mover = row_mover(row);
 	table->raises = strcmp(row_text(row, ATTACHED_ON_DENY), "raise") == 0;
 	table->undo = row_text(row, ATTACHED_UNDO);
 	table->tupdesc = CreateTupleDescCopyConstr(RelationGetDescr(relation));
 	table->guarded = palloc(sizeof(AttrNumber) * table->tupdesc->natts);
 	make_context(table);
 	make_job(table, relation, row_text(row, ATTACHED_JOB));
-	table->key = row_expression(table, relation, row_text(row, ATTACHED_JOB_KEY), TEXTOID, -1);
 	for (int kind = 0; kind < ATTACHED_NFORMS; kind++)
 		make_form(table, relation, kind, row);
 	make_material(table, row);
 	make_key(table, relation);
+	make_identity(table, relation, row_text(row, ATTACHED_JOB_KEY));
 	table->starts = pair_expression(table, relation, row, ATTACHED_STARTS);
 	table->ends = pair_expression(table, relation, row, ATTACHED_ENDS);
 	make_notification(table, relation, row);
@@ -470,4 +516,30 @@ attached_table_release(AttachedTable *table)
 	ExecClearTuple(table->old);
 	ExecClearTuple(table->new);
 	table->in_use = false;
+}
+
+static void
+release_hold(void *arg)
+{
+	attached_table_unhold(arg);
+}
+
+AttachedHold *
+attached_table_hold(AttachedTable *table)
+{
+	AttachedHold *hold = palloc(sizeof(AttachedHold));
+
+	hold->table = table;
+	hold->release.func = release_hold;
+	hold->release.arg = hold;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &hold->release);
+	return hold;
+}
+
+void
+attached_table_unhold(AttachedHold * hold)
+{
+	if (hold->table != NULL)
+		attached_table_release(hold->table);
+	hold->table = NULL;
 }

@@ -51,7 +51,7 @@ typedef struct AttachedTable
 	int64		attachment_id;
 	char	   *job_table;		/* as evidence has it */
 	Oid			root;			/* what was attached */
-	Oid			attached_by;
+	Oid			mover;			/* who its rows are moved as */
 	bool		raises;			/* on_deny => raise */
 	char	   *notify;			/* a channel; NULL where notification is, or
 								 * none */
@@ -74,6 +74,9 @@ typedef struct AttachedTable
 	AttrNumber *material;
 	int			nkey;			/* the primary key's columns */
 	AttrNumber *key_columns;
+	int			nidentity;		/* these, and those that job_key reads */
+	AttrNumber *identity;
+	Bitmapset  *job_columns;	/* what the job is made of */
 	Bitmapset  *content;		/* columns that the job, its key and its forms
 								 * are made of */
 	char	   *undo;			/* a statement for a start that was refused;
@@ -87,14 +90,28 @@ typedef struct AttachedTable
 extern AttachedTable *attached_table_acquire(Relation relation, int64 attachment_id);
 extern void attached_table_release(AttachedTable *table);
 
+/* It in use, given back with the current memory context where an error leaves that. */
+typedef struct AttachedHold
+{
+	MemoryContextCallback release;
+	AttachedTable *table;		/* NULL: it was given back */
+}			AttachedHold;
+
+extern AttachedHold * attached_table_hold(AttachedTable *table);
+extern void attached_table_unhold(AttachedHold * hold);
+
 /*
  * The id of the attachment of a table by the name that evidence has, and the table;
  * false where it is not attached.
  */
 extern bool attached_table_find(const char *job_table, int64 *attachment_id, Oid *root);
 
-/* Who attached a table; raises undefined_object where there is no such attachment. */
-extern Oid	attached_table_owner(int64 attachment_id);
+/*
+ * Who rows of a table are moved as: who attached it, or, where that is a superuser, the
+ * table's owner, whose triggers then run.  Raises undefined_object where there is no such
+ * attachment.
+ */
+extern Oid	attached_table_mover(int64 attachment_id);
 
 /* The table that an attachment is of; raises undefined_object where there is none. */
 extern Oid	attached_table_relation(int64 attachment_id);

@@ -171,19 +171,36 @@ analyze(Relation relation, const char *source, AttachRows rows, Oid type, int32 
 		ChangeVarNodes(expression, PRS2_NEW_VARNO, OUTER_VAR, 0);
 	}
 	free_parsestate(pstate);
-	return expression_planner((Expr *) expression);
+	return (Expr *) expression;
+}
+
+int
+attach_set_search_path(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+attach_expression_check(Relation relation, const char *source, AttachRows rows, Oid type,
+						int32 typmod)
+{
+	int			level = attach_set_search_path();
+
+	(void) analyze(relation, source, rows, type, typmod);
+	AtEOXact_GUC(true, level);
 }
 
 Expr *
 attach_expression_parse(Relation relation, const char *source, AttachRows rows, Oid type,
 						int32 typmod)
 {
-	int			level = NewGUCNestLevel();
-	Expr	   *expression;
+	int			level = attach_set_search_path();
+	Expr	   *expression = expression_planner(analyze(relation, source, rows, type, typmod));
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	expression = analyze(relation, source, rows, type, typmod);
 	AtEOXact_GUC(true, level);
 	return expression;
 }

@@ -40,6 +40,16 @@ typedef enum AttachRows
 extern Expr *attach_expression_parse(Relation relation, const char *source, AttachRows rows,
 									 Oid type, int32 typmod);
 
+/*
+ * Parses it, and raises what that raises, but runs nothing of it: planning would run
+ * immutable functions, with the rights of whoever only looks at somebody else's.
+ */
+extern void attach_expression_check(Relation relation, const char *source, AttachRows rows,
+									Oid type, int32 typmod);
+
+/* Where SQL of attachments looks names up, from here to AtEOXact_GUC(true, level). */
+extern int	attach_set_search_path(void);
+
 /* The columns of one row that an expression reads: attribute numbers, 0 for all. */
 extern Bitmapset *attach_expression_columns(Expr *expression);
 

@@ -13,7 +13,7 @@ SELECT is((SELECT count(*) FROM policy.decisions WHERE job_table = 'shop.jobs') 
 	'the rows that it was tried on are recorded nowhere');
 SELECT is(status_of(:before), 'pending', 'and are as they were');
 SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'shop.jobs'::regclass AND NOT tgisinternal),
-	'zzz_policy_begin zzz_policy_flush zzz_policy_gone zzz_policy_insert zzz_policy_record zzz_policy_take zzz_policy_update', 'its triggers are there');
+	'zzz_policy_begin zzz_policy_flush zzz_policy_gone zzz_policy_insert zzz_policy_record zzz_policy_take zzz_policy_truncate zzz_policy_update', 'its triggers are there');
 
 --
 -- A row that comes in is decided, recorded and marked in one

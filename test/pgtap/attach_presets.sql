@@ -2,11 +2,11 @@
 -- Oban 2.20, Que 2, pgmq 1.5 and procrastinate 3, their own published statements.  What
 -- has a client in test/clients is tried with that, too.
 \ir queue.psql
-SELECT plan(68);
+SELECT plan(72);
 SELECT release('v1', '
-  - {id: drop, match: {when: ''lax $.payload.do == "deny"''}, decision: deny, reason: not here}
-  - {id: hold, match: {when: ''lax $.payload.do == "hold"''}, decision: require_approval, approval: {allow_self: true}, constraints: {max_retries: 1}}
-  - {id: wait, match: {when: ''lax $.payload.do == "throttle"''}, decision: throttle, retry_after_sec: 3600}
+  - {id: drop, match: {when: ''lax $.payload.do == "deny" || $.payload.kwargs.do == "deny"''}, decision: deny, reason: not here}
+  - {id: hold, match: {when: ''lax $.payload.do == "hold" || $.payload.kwargs.do == "hold"''}, decision: require_approval, approval: {allow_self: true}, constraints: {max_retries: 1}}
+  - {id: wait, match: {when: ''lax $.payload.do == "throttle" || $.payload.kwargs.do == "throttle"''}, decision: throttle, retry_after_sec: 3600}
   - {id: bound, match: {when: ''lax $.payload.do == "bound"''}, decision: allow_with_constraints, constraints: {region: eu}}', '{decision: allow, constraints: {}}') \g /dev/null
 CREATE FUNCTION approve(key text) RETURNS text LANGUAGE sql AS $$
 	SELECT (policy_approve(approval_id)).status FROM policy.approvals WHERE job_key = key AND status = 'pending'
@@ -15,7 +15,7 @@ CREATE FUNCTION topic_of(key text, job_table text) RETURNS text LANGUAGE sql AS 
 	SELECT topic FROM policy.decisions d WHERE d.job_key = key AND d.job_table = topic_of.job_table ORDER BY decision_id LIMIT 1
 $$;
 SELECT array_agg(preset ORDER BY preset) AS presets FROM policy.attach_presets WHERE built_in \gset
-SELECT is(:'presets'::text, '{graphile-worker,oban,pg-boss,pgmq,pgmq-1.4,procrastinate,que,river,table}', 'there is a preset for each client');
+SELECT is(:'presets'::text, '{graphile-worker,oban,pg-boss,pgmq,pgmq-1.4,procrastinate,que,que-1,river,table}', 'there is a preset for each client');
 
 --
 -- River
@@ -123,18 +123,31 @@ CREATE TABLE que.que_jobs (
 	args jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(args) = 'array'), data jsonb NOT NULL DEFAULT '{}', job_schema_version integer DEFAULT 2, kwargs jsonb NOT NULL DEFAULT '{}');
 INSERT INTO que.que_jobs (job_class) VALUES ('Before');
 SELECT is((policy_attach('que.que_jobs')).preset, 'que', 'Que''s table is known by its columns');
+CREATE TABLE que.old_jobs (LIKE que.que_jobs INCLUDING ALL);
+ALTER TABLE que.old_jobs DROP COLUMN kwargs;
+SELECT is((policy_attach('que.old_jobs')).preset, 'que-1', 'so is one of before Que 2');
+SELECT policy_detach('que.old_jobs') \g /dev/null
 CREATE FUNCTION que_find() RETURNS text[] LANGUAGE sql AS $$
 	SELECT array_agg(id::text ORDER BY priority, run_at, id) FROM que.que_jobs
 	WHERE queue = 'default' AND run_at <= now() AND finished_at IS NULL AND expired_at IS NULL
 $$;
-INSERT INTO que.que_jobs (job_class, args, kwargs) VALUES ('Mail', '[{"do": "hold"}]', '{}') RETURNING id::text AS held \gset
-INSERT INTO que.que_jobs (job_class, args, kwargs) VALUES ('Mail', '[{"do": "deny"}]', '{}') RETURNING id::text AS denied \gset
-INSERT INTO que.que_jobs (job_class, args, kwargs) VALUES ('Mail', '[{"do": "throttle"}]', '{}') RETURNING id::text AS later \gset
+INSERT INTO que.que_jobs (job_class, args, kwargs) VALUES ('Mail', '[]', '{"do": "hold"}') RETURNING id::text AS held \gset
+INSERT INTO que.que_jobs (job_class, args, kwargs) VALUES ('Mail', '[]', '{"do": "deny"}') RETURNING id::text AS denied \gset
+INSERT INTO que.que_jobs (job_class, args, kwargs) VALUES ('Mail', '[]', '{"do": "throttle"}') RETURNING id::text AS later \gset
 SELECT is(que_find(), '{1}', 'nothing but what is allowed is found');
 SELECT is((SELECT (expired_at IS NOT NULL, last_error_message)::text FROM que.que_jobs WHERE id = :denied), '(t,"denied by policy: not here")', 'what is denied has expired, and says why');
+SELECT is((SELECT run_at > now() + interval '1000 years' FROM que.que_jobs WHERE id = :denied), true, 'and workers are not told of it: Que tells of what is due');
 -- reschedule, and a retry of all that have expired
 UPDATE que.que_jobs SET run_at = now(), expired_at = NULL WHERE id > 1;
 SELECT is(que_find(), '{1}', 'a client''s reschedule makes none of them due');
+-- As no start is seen, a job that had ended comes in again where it is brought back
+UPDATE que.que_jobs SET finished_at = now() WHERE id = :held;
+UPDATE que.que_jobs SET finished_at = NULL WHERE id = :held;
+SELECT is(que_find(), '{1}', 'nor does one that is finished and brought back');
+UPDATE que.que_jobs SET finished_at = now() WHERE id = 1;
+UPDATE que.que_jobs SET finished_at = NULL, kwargs = '{"do": "hold"}' WHERE id = 1;
+SELECT is(que_find(), NULL, 'nor one that is brought back as another');
+UPDATE que.que_jobs SET kwargs = '{}' WHERE id = 1;
 SELECT approve(:'held') \g /dev/null
 SELECT is(que_find(), ARRAY['1', :'held'], 'approved, it is found');
 -- finish
@@ -190,8 +203,8 @@ SELECT is((SELECT outcome FROM policy_reattach_all() WHERE job_table = 'pgmq.q_n
 INSERT INTO pgmq.q_new (vt, message) VALUES (now(), '{}');
 SELECT is((SELECT topic || ' ' || decision FROM policy.decisions WHERE job_table = 'pgmq.q_new'), 'new DENY', 'as the others are');
 SELECT release('v3', '
-  - {id: hold, match: {when: ''lax $.payload.do == "hold"''}, decision: require_approval, approval: {allow_self: true}, constraints: {max_retries: 1}}
-  - {id: drop, match: {when: ''lax $.payload.do == "deny"''}, decision: deny, reason: not here}', '{decision: allow, constraints: {}}') \g /dev/null
+  - {id: hold, match: {when: ''lax $.payload.do == "hold" || $.payload.kwargs.do == "hold"''}, decision: require_approval, approval: {allow_self: true}, constraints: {max_retries: 1}}
+  - {id: drop, match: {when: ''lax $.payload.do == "deny" || $.payload.kwargs.do == "deny"''}, decision: deny, reason: not here}', '{decision: allow, constraints: {}}') \g /dev/null
 
 --
 -- A partitioned table, as pg-boss has it
@@ -221,7 +234,7 @@ SELECT is((SELECT state::text FROM boss.j1 WHERE id = :'denied'), 'cancelled', '
 INSERT INTO boss.j1 (name, data) VALUES ('apart', '{"do": "hold"}') RETURNING id::text AS apart \gset
 SELECT is((SELECT blocked FROM boss.j1 WHERE id = :'apart'), true, 'written to directly, too');
 SELECT is((SELECT string_agg(decision::text, ' ') FROM policy.decisions WHERE job_key = :'apart'), 'REQUIRE_APPROVAL', 'with its evidence');
-SELECT is((SELECT array_agg(w) FROM policy_attachments a, unnest(a.warnings) w WHERE a.job_table = 'boss.job'), '{"trigger zzz_policy_begin of boss.j1 is gone","trigger zzz_policy_flush of boss.j1 is gone"}',
+SELECT is((SELECT array_agg(w) FROM policy_attachments a, unnest(a.warnings) w WHERE a.job_table = 'boss.job'), '{"trigger zzz_policy_begin of boss.j1 is gone","trigger zzz_policy_flush of boss.j1 is gone","trigger zzz_policy_truncate of boss.j1 is gone"}',
 	'policy_attachments says that its statements'' triggers are missing, which make it faster');
 SELECT is((SELECT outcome FROM policy_reattach_all() WHERE job_table = 'boss.job'), 'attached again', 'policy_reattach_all makes them');
 SELECT is((SELECT warnings FROM policy_attachments WHERE job_table = 'boss.job'), '{}', 'then all is well');

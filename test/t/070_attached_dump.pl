@@ -94,7 +94,7 @@ for my $case ([ 'custom', 'pg_restore', '--exit-on-error', "$dir/custom.dump" ],
 $origin->safe_psql('postgres', q{
 	DROP TABLE parts;
 	CREATE TABLE parts (id int PRIMARY KEY, topic text, payload jsonb, status text DEFAULT 'pending', run_at timestamptz DEFAULT now())});
-is($origin->safe_psql('postgres', q{SELECT present, warnings FROM policy_attachments WHERE job_table = 'public.parts'}), 'f|{"the table is gone"}',
+like($origin->safe_psql('postgres', q{SELECT present, warnings FROM policy_attachments WHERE job_table = 'public.parts'}), qr/^f\|\{"the table is gone: /,
 	'a table that was made again is not guarded, which is shown');
 is($origin->safe_psql('postgres', q{SELECT outcome FROM policy_reattach_all() WHERE job_table = 'public.parts'}), 'attached again', 'policy_reattach_all guards it');
 is($origin->safe_psql('postgres', q{INSERT INTO parts VALUES (7, 'deny.a') RETURNING status}), 'denied', 'as before');
