@@ -345,9 +345,11 @@ policy_satisfied_init(JobSatisfied *satisfied, Jsonb *job, PolicyJobKey key, Tim
 	satisfied->is_due = is_due;
 }
 
-int
-policy_asking_rules(const PolicyVerdict *verdict, const CompiledRule ***rules)
+/* The rules that ask, in a verdict that requires approval; NULL stands for the default. */
+static int
+asking_rules(const PolicyEnforced *enforced, const CompiledRule ***rules)
 {
+	const PolicyVerdict *verdict = &enforced->verdict;
 	int			count = 0;
 
 	*rules = palloc(sizeof(CompiledRule *) * (verdict->nmatched + 1));
@@ -358,7 +360,8 @@ policy_asking_rules(const PolicyVerdict *verdict, const CompiledRule ***rules)
 		if (verdict->matched[i]->decision == POLICY_REQUIRE_APPROVAL)
 			(*rules)[count++] = verdict->matched[i];
 	}
-	if (verdict->default_counts)
+	/* A default that counts beside rules that are unknown may well allow. */
+	if (verdict->default_counts && policy_asks(enforced->policy, NULL) != NULL)
 		(*rules)[count++] = NULL;
 	return count;
 }
@@ -528,7 +531,7 @@ bool
 policy_approvals_missing(const JobApprovals *approvals, const PolicyEnforced *enforced)
 {
 	const CompiledRule **rules;
-	int			nrules = policy_asking_rules(&enforced->verdict, &rules);
+	int			nrules = asking_rules(enforced, &rules);
 
 	for (int i = 0; i < nrules; i++)
 	{
@@ -548,7 +551,7 @@ policy_approvals_sync(RowBatch *batch, const PolicyEnforced *enforced, const Pol
 
 	if (approvals != NULL)
 		close_fallen(approvals, enforced);
-	nrules = policy_asking_rules(&enforced->verdict, &rules);
+	nrules = asking_rules(enforced, &rules);
 	for (int i = 0; i < nrules; i++)
 	{
 		if (!is_covered(approvals, rules[i]))

@@ -73,9 +73,6 @@ extern bool policy_approval_stands(const JobApproval *approval, const CompiledAp
 /* What a rule (NULL: the default) of a policy asks of people. */
 extern const CompiledApproval *policy_asks(const CompiledPolicy *policy, const CompiledRule *rule);
 
-/* The rules that ask, in a verdict that requires approval; NULL stands for the default. */
-extern int	policy_asking_rules(const PolicyVerdict *verdict, const CompiledRule ***rules);
-
 /*
  * What a job has satisfied: approvals that it holds, and throttles that it has
  * waited for.

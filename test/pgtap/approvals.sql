@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(367);
+SELECT plan(370);
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 
 CREATE ROLE policy_test_asker LOGIN;
@@ -732,6 +732,19 @@ SELECT is(approve('policy_test_one', asked(:job, 'gone')), 'approved', 'a job wi
 UPDATE policy.jobs SET payload = '{"secret": "y"}' WHERE job_id = :job;
 SELECT is(state(:job), 'awaiting_approval', 'and asked about when that changes');
 SELECT is((SELECT array_agg(DISTINCT q.job -> 'payload') FROM policy_approvals(true) q WHERE q.job_key = :'job'), ARRAY['{"secret": "***"}'::jsonb], 'though nobody is shown it');
+
+-- A default that asks for nothing
+SELECT policy_stage('allowing', $$
+version: v1
+defaults: {decision: allow}
+rules:
+  - {id: unknown, match: {when: "$.payload.amount > 10"}, decision: require_approval}
+$$, NULL) \g /dev/null
+SELECT policy_publish('allowing', NULL) \g /dev/null
+SELECT submit('{"topic": "unknown", "payload": {}}') AS job \gset
+SELECT is(approvals(:job), 'unknown:pending', 'where only the unknown made rules apply, a default that allows asks for nothing');
+SELECT is(approve('policy_test_one', asked(:job, 'unknown')), 'approved', 'the rule''s approval is all that it waits for');
+SELECT is(state(:job), 'ready', 'and then it is ready');
 
 SELECT * FROM finish();
 ROLLBACK;
