@@ -58,34 +58,59 @@ word_needs_escape(const char *bytes)
 			ZERO_BYTES(word ^ EACH_BYTE('"')) | ZERO_BYTES(word ^ EACH_BYTE('\\'))) != 0;
 }
 
-/* How many bytes from the string's beginning can be copied as they are. */
+/* Makes room for so many bytes more, and for what ends the text. */
+static void
+make_room(StringInfo text, int bytes)
+{
+	if (text->maxlen - text->len <= bytes)
+		enlargeStringInfo(text, bytes);
+}
+
+static void
+append_two(StringInfo text, char first, char second)
+{
+	make_room(text, 2);
+	text->data[text->len++] = first;
+	text->data[text->len++] = second;
+}
+
+/* Copies what is plain from the string's beginning; returns how many bytes that is. */
 static int
-plain_run(const char *string, int len)
+copy_plain(char *at, const char *string, int len)
 {
 	int			run = 0;
 
 	while (run + (int) sizeof(uint64) <= len && !word_needs_escape(string + run))
+	{
+		memcpy(at + run, string + run, sizeof(uint64));
 		run += sizeof(uint64);
+	}
 	while (run < len && !needs_escape(string[run]))
+	{
+		at[run] = string[run];
 		run++;
+	}
 	return run;
 }
 
 static void
 append_string(StringInfo text, const char *string, int len)
 {
-	appendStringInfoCharMacro(text, '"');
-	while (len > 0)
+	make_room(text, len + 2);
+	text->data[text->len++] = '"';
+	for (;;)
 	{
-		int			run = plain_run(string, len);
+		int			run = copy_plain(text->data + text->len, string, len);
 
-		appendBinaryStringInfo(text, string, run);
-		if (run < len)
-			append_escape(text, string[run++]);
+		text->len += run;
+		if (run == len)
+			break;
+		append_escape(text, string[run++]);
 		string += run;
 		len -= run;
+		make_room(text, len + 1);
 	}
-	appendStringInfoCharMacro(text, '"');
+	text->data[text->len++] = '"';
 }
 
 static void
@@ -125,7 +150,7 @@ append_array(StringInfo text, JsonbContainer *container)
 	for (bool first = true; jsonb_walk_element(&walk, &value); first = false)
 	{
 		if (!first)
-			appendBinaryStringInfo(text, ", ", 2);
+			append_two(text, ',', ' ');
 		append_value(text, &value);
 	}
 }
@@ -142,9 +167,9 @@ append_object(StringInfo text, JsonbContainer *container)
 	for (bool first = true; jsonb_walk_pair(&walk, &key, &len, &value); first = false)
 	{
 		if (!first)
-			appendBinaryStringInfo(text, ", ", 2);
+			append_two(text, ',', ' ');
 		append_string(text, key, len);
-		appendBinaryStringInfo(text, ": ", 2);
+		append_two(text, ':', ' ');
 		append_value(text, &value);
 	}
 }
@@ -172,5 +197,7 @@ append_container(StringInfo text, JsonbContainer *container)
 void
 canonical_text(StringInfo text, Jsonb *job)
 {
+	make_room(text, VARSIZE(job));
 	append_container(text, &job->root);
+	text->data[text->len] = '\0';
 }

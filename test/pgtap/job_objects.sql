@@ -1,7 +1,7 @@
 -- The job that a row is, and the text that its hash is of: C writes both by itself,
 -- and must write what PostgreSQL would.
 \ir common.psql
-SELECT plan(8);
+SELECT plan(9);
 
 -- Text with everything that JSON escapes, near both ends of eight bytes too, and more.
 CREATE TABLE strings AS
@@ -24,6 +24,9 @@ SELECT is((SELECT count(*) FROM documents), 594::bigint, 'there are documents to
 SELECT is_empty($$SELECT document FROM documents
 	WHERE policy.job_hash(document) <> sha256(convert_to(document::text, 'UTF8'))$$,
 	'a hash is SHA-256 of the text that jsonb gives');
+SELECT is_empty($$SELECT n FROM generate_series(0, 400) n, to_jsonb(repeat('x', n)) document
+	WHERE policy.job_hash(document) <> sha256(convert_to(document::text, 'UTF8'))$$,
+	'a hash is SHA-256 of a text of any length');
 CREATE TABLE deep AS SELECT (repeat('[', 6000) || repeat(']', 6000))::jsonb AS document;
 SET max_stack_depth = '100kB';
 SELECT throws_ok('SELECT policy.job_hash(document) FROM deep', '54001', NULL, 'what is nested too deep is refused');
