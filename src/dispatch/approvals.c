@@ -63,8 +63,10 @@ const char *const policy_approval_statuses[POLICY_APPROVAL_CONSUMED + 1] = {
 PolicyJobKey
 policy_job_key(int64 job_id)
 {
-	PolicyJobKey key = {POLICY_JOBS_TABLE, psprintf(INT64_FORMAT, job_id)};
+	char	   *digits = palloc(MAXINT8LEN + 1);
+	PolicyJobKey key = {POLICY_JOBS_TABLE, digits};
 
+	pg_lltoa(job_id, digits);
 	return key;
 }
 

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -50,6 +51,17 @@ enum
 	DECISION_NOTE,
 	DECISION_NCOLUMNS
 };
+
+/* Who has rows recorded, as a batch's last row names it. */
+typedef struct EvidenceCaller
+{
+	Oid			role;
+	Oid			session_role;
+	const char *application;
+	text	   *role_name;
+	text	   *session_role_name;
+	text	   *application_name;	/* NULL: it has none */
+} EvidenceCaller;
 
 /* Clients cannot read infinity, nor years far beyond this. */
 #define LAST_DEADLINE_YEAR 9000
@@ -278,13 +290,51 @@ set_verdict(TupleDesc tupdesc, Datum *values, bool *nulls, const PolicyVerdict *
 	values[DECISION_CONSTRAINTS] = JsonbPGetDatum(verdict->constraints);
 }
 
-static void
-set_caller(Datum *values, bool *nulls)
+static const char *
+current_application(void)
 {
-	set_text(values, nulls, DECISION_ROLE, GetUserNameFromId(GetOuterUserId(), false));
-	set_text(values, nulls, DECISION_SESSION_ROLE, GetUserNameFromId(GetSessionUserId(), false));
-	set_text(values, nulls, DECISION_APPLICATION_NAME,
-			 application_name != NULL && application_name[0] != '\0' ? application_name : NULL);
+	return application_name != NULL ? application_name : "";
+}
+
+static bool
+is_current(const EvidenceCaller *caller)
+{
+	return caller != NULL && caller->role == GetOuterUserId() &&
+		caller->session_role == GetSessionUserId() &&
+		strcmp(caller->application, current_application()) == 0;
+}
+
+/* The caller as the batch's last row names it, read again where that has changed. */
+static const EvidenceCaller *
+batch_caller(RowBatch *batch)
+{
+	MemoryContext mine;
+	EvidenceCaller *caller;
+
+	if (is_current(batch->caller))
+		return batch->caller;
+	mine = MemoryContextSwitchTo(MemoryContextGetParent(batch->context));
+	caller = palloc0(sizeof(EvidenceCaller));
+	caller->role = GetOuterUserId();
+	caller->session_role = GetSessionUserId();
+	caller->application = pstrdup(current_application());
+	caller->role_name = cstring_to_text(GetUserNameFromId(caller->role, false));
+	caller->session_role_name = cstring_to_text(GetUserNameFromId(caller->session_role, false));
+	if (caller->application[0] != '\0')
+		caller->application_name = cstring_to_text(caller->application);
+	MemoryContextSwitchTo(mine);
+	batch->caller = caller;
+	return caller;
+}
+
+static void
+set_caller(RowBatch *batch, Datum *values, bool *nulls)
+{
+	const EvidenceCaller *caller = batch_caller(batch);
+
+	values[DECISION_ROLE] = PointerGetDatum(caller->role_name);
+	values[DECISION_SESSION_ROLE] = PointerGetDatum(caller->session_role_name);
+	set_pointer(values, nulls, DECISION_APPLICATION_NAME, caller->application_name);
 }
 
 void
@@ -310,7 +360,7 @@ policy_record(RowBatch *batch, const PolicyEnforced *enforced, const PolicyJobKe
 	set_pointer(values, nulls, DECISION_SNAPSHOT, enforced->snapshot);
 	values[DECISION_RELEASE_ID] = Int64GetDatum(enforced->release_id);
 	nulls[DECISION_RELEASE_ID] = enforced->snapshot == NULL;
-	set_caller(values, nulls);
+	set_caller(batch, values, nulls);
 	set_text(values, nulls, DECISION_NOTE, enforced->note);
 	row_batch_add(batch, values, nulls);
 }

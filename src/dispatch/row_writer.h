@@ -20,6 +20,7 @@ typedef struct RowBatch
 	int			ncolumns;		/* of a row that is added: the table's first */
 	HeapTuple  *rows;
 	int			nrows;
+	struct EvidenceCaller *caller;	/* policy_record()'s */
 } RowBatch;
 
 /* As many rows are written at a time. */

@@ -45,6 +45,7 @@ begin_statement(MemoryContext key)
 	statement->release.func = release_statement;
 	statement->release.arg = statement;
 	MemoryContextRegisterResetCallback(context, &statement->release);
+	policy_arena_init(&statement->arena, context);
 	statement->next = statements;
 	statements = statement;
 	return statement;
@@ -87,16 +88,10 @@ pin(GuardStatement *statement, CompiledPolicy *policy)
 	statement->pinned = lappend(statement->pinned, policy_cache_pin_again(policy));
 }
 
-static text *
-copy_text(const text *string)
+static void *
+copy_varlena(GuardStatement *statement, const void *varlena)
 {
-	text	   *copy;
-
-	if (string == NULL)
-		return NULL;
-	copy = palloc(VARSIZE_ANY(string));
-	memcpy(copy, string, VARSIZE_ANY(string));
-	return copy;
+	return varlena == NULL ? NULL : policy_arena_varlena(&statement->arena, varlena);
 }
 
 static text *
@@ -105,20 +100,30 @@ copy_snapshot(GuardStatement *statement, const text *snapshot)
 	if (snapshot == NULL || statement->snapshot == NULL ||
 		VARSIZE_ANY(snapshot) != VARSIZE_ANY(statement->snapshot) ||
 		memcmp(snapshot, statement->snapshot, VARSIZE_ANY(snapshot)) != 0)
-		statement->snapshot = copy_text(snapshot);
+		statement->snapshot = copy_varlena(statement, snapshot);
 	return statement->snapshot;
 }
 
 static const CompiledRule **
-copy_rules(const CompiledRule **rules, int count)
+copy_rules(GuardStatement *statement, const CompiledRule **rules, int count)
 {
-	const CompiledRule **copy;
+	return count == 0 ? NULL :
+		policy_arena_copy(&statement->arena, rules, sizeof(CompiledRule *) * count);
+}
 
-	if (count == 0)
-		return NULL;
-	copy = palloc(sizeof(CompiledRule *) * count);
-	memcpy(copy, rules, sizeof(CompiledRule *) * count);
-	return copy;
+/* Keeps a verdict, but for what lasts as long as its policy. */
+static void
+keep_verdict(GuardStatement *statement, const PolicyEnforced *enforced, PolicyVerdict *kept)
+{
+	const PolicyVerdict *verdict = &enforced->verdict;
+
+	*kept = *verdict;
+	if (verdict->winner == NULL || verdict->winner->reason == NULL)
+		kept->reason = copy_varlena(statement, verdict->reason);
+	if (enforced->policy == NULL || !policy_lends_constraints(enforced->policy, verdict))
+		kept->constraints = copy_varlena(statement, verdict->constraints);
+	kept->matched = copy_rules(statement, verdict->matched, verdict->nmatched);
+	kept->monitored = copy_rules(statement, verdict->monitored, verdict->nmonitored);
 }
 
 static Decided *
@@ -140,7 +145,6 @@ policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
 {
 	MemoryContext caller = MemoryContextSwitchTo(statement->context);
 	Decided    *decided = next_entry(statement);
-	const PolicyVerdict *verdict = &enforced->verdict;
 
 	memset(decided, 0, sizeof(Decided));
 	pin(statement, enforced->policy);
@@ -150,24 +154,19 @@ policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
 	decided->content = content;
 	if (!is_given && statement->kept < MAX_KEPT)
 	{
-		decided->job = (Jsonb *) copy_text((text *) enforced->job);
+		decided->job = copy_varlena(statement, enforced->job);
 		statement->kept += VARSIZE(enforced->job);
 	}
-	decided->verdict = *verdict;
-	if (verdict->winner == NULL || verdict->winner->reason == NULL)
-		decided->verdict.reason = copy_text(verdict->reason);
-	decided->verdict.constraints = (Jsonb *) copy_text((text *) verdict->constraints);
-	decided->verdict.matched = copy_rules(verdict->matched, verdict->nmatched);
-	decided->verdict.monitored = copy_rules(verdict->monitored, verdict->nmonitored);
+	keep_verdict(statement, enforced, &decided->verdict);
 	decided->policy = enforced->policy;
 	decided->snapshot = copy_snapshot(statement, enforced->snapshot);
 	decided->release_id = enforced->release_id;
 	decided->unavailable = enforced->unavailable;
 	decided->is_given = is_given;
-	decided->given = (Jsonb *) copy_text((text *) given);
-	decided->tenant_id = copy_text(enforced->tenant_id);
-	decided->actor_id = copy_text(enforced->actor_id);
-	decided->topic = copy_text(enforced->topic);
+	decided->given = copy_varlena(statement, given);
+	decided->tenant_id = copy_varlena(statement, enforced->tenant_id);
+	decided->actor_id = copy_varlena(statement, enforced->actor_id);
+	decided->topic = copy_varlena(statement, enforced->topic);
 	decided->note = enforced->note != NULL ? pstrdup(enforced->note) : NULL;
 	MemoryContextSwitchTo(caller);
 }

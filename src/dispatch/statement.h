@@ -14,6 +14,7 @@
 #include "dispatch/caller.h"
 #include "dispatch/decision.h"
 #include "dispatch/row_writer.h"
+#include "engine/arena.h"
 
 /* What BEFORE decided of a row, for AFTER to record. */
 typedef struct Decided
@@ -47,6 +48,7 @@ typedef struct GuardStatement
 	bool		has_caller;
 	PolicyCaller caller;
 	List	   *identities;		/* bound to the caller */
+	PolicyArena arena;			/* of what is kept of decisions */
 	Decided    *decided;
 	int			ndecided;
 	int			capacity;

@@ -40,25 +40,33 @@ take(PolicyArena *arena, Size size)
 	return piece;
 }
 
-void *
-policy_arena_alloc(PolicyArena *arena, Size size)
+static void *
+take_aligned(PolicyArena *arena, Size size)
 {
-	Size		skip;
-	char	   *piece;
+	Size		skip = arena->next == NULL ? 0 :
+	(Size) (MAXALIGN((uintptr_t) arena->next) - (uintptr_t) arena->next);
 
-	if (arena == NULL)
-		return palloc0(size);
-	skip = arena->next == NULL ? 0 :
-		(Size) (MAXALIGN((uintptr_t) arena->next) - (uintptr_t) arena->next);
 	if (arena->left < skip + size)
 	{
 		add_block(arena, size);
 		skip = 0;
 	}
 	(void) take(arena, skip);
-	piece = take(arena, size);
-	memset(piece, 0, size);
-	return piece;
+	return take(arena, size);
+}
+
+void *
+policy_arena_alloc(PolicyArena *arena, Size size)
+{
+	if (arena == NULL)
+		return palloc0(size);
+	return memset(take_aligned(arena, size), 0, size);
+}
+
+void *
+policy_arena_copy(PolicyArena *arena, const void *bytes, Size size)
+{
+	return memcpy(arena == NULL ? palloc(size) : take_aligned(arena, size), bytes, size);
 }
 
 char *
@@ -89,8 +97,5 @@ policy_arena_text(PolicyArena *arena, const char *bytes, Size len)
 void *
 policy_arena_varlena(PolicyArena *arena, const void *varlena)
 {
-	void	   *copy = policy_arena_alloc(arena, VARSIZE(varlena));
-
-	memcpy(copy, varlena, VARSIZE(varlena));
-	return copy;
+	return policy_arena_copy(arena, varlena, VARSIZE_ANY(varlena));
 }

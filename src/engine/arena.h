@@ -29,7 +29,10 @@ extern char *policy_arena_string(PolicyArena *arena, const char *bytes, Size len
 /* A text, followed by a NUL that does not count. */
 extern text *policy_arena_text(PolicyArena *arena, const char *bytes, Size len);
 
-/* A copy of a varlena with a four-byte header. */
+/* A copy, aligned for anything. */
+extern void *policy_arena_copy(PolicyArena *arena, const void *bytes, Size size);
+
+/* A copy of a varlena, with the header that it has. */
 extern void *policy_arena_varlena(PolicyArena *arena, const void *varlena);
 
 #endif							/* POLICY_ARENA_H */

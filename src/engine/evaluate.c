@@ -155,6 +155,16 @@ verdict_constraints(const CompiledPolicy *policy, const Members *members)
 	return constraint_to_jsonb(merged_constraints(policy, members));
 }
 
+bool
+policy_lends_constraints(const CompiledPolicy *policy, const PolicyVerdict *verdict)
+{
+	const Jsonb *constraints = verdict->constraints;
+
+	return constraints == policy->no_constraints || constraints == policy->default_jsonb ||
+		constraints == policy->defaults_alone ||
+		(verdict->winner != NULL && constraints == verdict->winner->alone);
+}
+
 static bool
 has_maybes(const ApplyingRules *rules)
 {

@@ -39,6 +39,9 @@ typedef struct PolicyVerdict
 	uint64		parts_epoch;	/* this is verdict_cache_epoch() */
 } PolicyVerdict;
 
+/* Whether a verdict's constraints are the policy's own, and last as long. */
+extern bool policy_lends_constraints(const CompiledPolicy *policy, const PolicyVerdict *verdict);
+
 /*
  * Decides.  Raises nothing for what the job holds: an invalid job is DENY.
  * satisfied may be NULL, and so may rates: then every velocity is unknown.  Returns
