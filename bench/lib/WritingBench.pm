@@ -76,17 +76,26 @@ sub insert_sql
 	  . join(', ', map { $from_job{$_} } @submitted) . " FROM $source";
 }
 
-# Empties both pairs of tables.  Evidence refuses: its triggers go for a moment.
+# Empties evidence, and other tables with it.  It refuses: its triggers go for a moment.
+sub empty_evidence
+{
+	my ($session, @others) = @_;
+
+	$session->ask($_)
+	  for 'ALTER TABLE policy.decisions_default DISABLE TRIGGER USER',
+	  'TRUNCATE ' . join(', ', 'policy.decisions_default', @others),
+	  'ALTER TABLE policy.decisions_default ENABLE ALWAYS TRIGGER refuse_truncate',
+	  'CHECKPOINT';
+	return;
+}
+
+# Empties both pairs of tables.
 sub _empty
 {
 	my ($session) = @_;
 
-	$session->ask($_)
-	  for 'ALTER TABLE policy.decisions_default DISABLE TRIGGER USER',
-	  'TRUNCATE policy.jobs, policy.decisions_default, plain.jobs, plain.decisions',
-	  'TRUNCATE policy.approvals CASCADE',
-	  'ALTER TABLE policy.decisions_default ENABLE ALWAYS TRIGGER refuse_truncate',
-	  'CHECKPOINT';
+	$session->ask('TRUNCATE policy.approvals CASCADE');
+	empty_evidence($session, 'policy.jobs', 'plain.jobs', 'plain.decisions');
 	return;
 }
 
@@ -216,7 +225,8 @@ sub _submits
 
 my $claim = q{SELECT count(*) FROM policy_claim('worker', 100)};
 
-# What policy_claim does to 100 rows, and nothing else.
+# What policy_claim does to 100 rows, and nothing else; in the order of the queue's
+# index, which begins with halt_id, so that this finds them by it too.
 my $bare_claim = <<'SQL';
 WITH claimed AS (
 	UPDATE plain.jobs j SET state = 'running', attempts = attempts + 1, claimed_by = 'worker',
@@ -224,8 +234,8 @@ WITH claimed AS (
 		deadline = clock_timestamp() + interval '60 seconds'
 	WHERE j.job_id = ANY (ARRAY(
 		SELECT q.job_id FROM plain.jobs q
-		WHERE q.state IN ('ready', 'throttled') AND coalesce(q.run_after, q.submitted_at) <= now()
-		ORDER BY coalesce(q.run_after, q.submitted_at), q.job_id
+		WHERE q.halt_id IS NULL AND q.state IN ('ready', 'throttled') AND coalesce(q.run_after, q.submitted_at) <= now()
+		ORDER BY q.halt_id, coalesce(q.run_after, q.submitted_at), q.job_id
 		LIMIT 100 FOR UPDATE SKIP LOCKED))
 	RETURNING j.*)
 SELECT count(*) FROM claimed
