@@ -3,18 +3,22 @@
  *	  The text that libyaml is given, and places in it.
  *
  * JSON writes a character beyond U+FFFF as two escapes, "\ud83d\ude00"; in YAML
- * each escape is a character of its own, and half a pair is none.  So that every
- * JSON document is accepted, such pairs become \UXXXXXXXX first.  Only where the
- * whole text has JSON's tokens is it certain that what looks like a string to us
- * is one to libyaml too: anything else is left as it is.
+ * each escape is a character of its own, and half a pair is none.  NEL, LS and PS
+ * are characters of a string in JSON, and end a line in YAML 1.1, so that a blank
+ * takes their place.  So that every JSON document is accepted and means what JSON
+ * says, such pairs become \UXXXXXXXX first, and such breaks \N, \L and \P.  Only
+ * where the whole text has JSON's tokens is it certain that what looks like a
+ * string to us is one to libyaml too: anything else is left as it is.
  */
 #include "postgres.h"
 
 #include "language/yaml_source.h"
 
-/* Lengths of two \uXXXX and of one \UXXXXXXXX. */
+/* The length of two \uXXXX. */
 #define PAIR_LENGTH 12
-#define LONG_ESCAPE_LENGTH 10
+
+/* The longest that anything is rewritten to, \UXXXXXXXX, and a NUL. */
+#define REWRITTEN_SIZE 11
 
 /* The last token before the one that is being looked at. */
 typedef enum TokenKind
@@ -214,64 +218,90 @@ surrogate_pair(const char *p, const char *end)
 	return 0x10000 + ((uint32) (high - 0xD800) << 10) + (uint32) (low - 0xDC00);
 }
 
+/*
+ * How what is at p has to be written for libyaml; the number of characters that it
+ * takes there, or 0 where it stays as it is.
+ */
+static int
+rewritten(const char *p, const char *end, char *out)
+{
+	int			size = Min(utf8_length((unsigned char) *p), (int) (end - p));
+	uint32		pair = surrogate_pair(p, end);
+
+	if (pair != 0)
+	{
+		snprintf(out, REWRITTEN_SIZE, "\\U%08X", pair);
+		return PAIR_LENGTH;
+	}
+	if (!is_wide_break(p, size))
+		return 0;
+	strcpy(out, size == 2 ? "\\N" : p[2] == '\xA8' ? "\\L" : "\\P");
+	return 1;
+}
+
 /* In JSON a backslash is in a string, so there is no need to look for those. */
 static int
-count_pairs(const char *text, int len)
+count_rewrites(const char *text, int len)
 {
 	const char *end = text + len;
 	int			count = 0;
 
 	for (const char *p = text; p < end;)
 	{
-		if (*p != '\\')
-			p++;
-		else if (surrogate_pair(p, end) != 0)
-		{
-			count++;
-			p += PAIR_LENGTH;
-		}
-		else
-			p += 2;
+		char		ignored[REWRITTEN_SIZE];
+		int			taken = 0;
+
+		if (*p == '\\' || *p == '\xC2' || *p == '\xE2')
+			taken = rewritten(p, end, ignored);
+		count += taken > 0;
+		p += taken > 1 ? taken : *p == '\\' ? 2 : 1;
 	}
 	return count;
 }
 
 static void
-rewrite_pairs(PolicySource *source, int count)
+rewrite(PolicySource *source, int count)
 {
 	PolicyCursor cursor;
+	PolicyCursor written;
 	char	   *out = palloc(source->len + 1);
 	int			outlen = 0;
 	int			shift = 0;
 
 	source->rewrites = palloc(count * sizeof(PolicyRewrite));
 	policy_cursor_init(&cursor, source->text, source->len);
+	policy_cursor_init(&written, out, 0);
 	while (!policy_cursor_at_end(&cursor))
 	{
 		const char *p = cursor.text + cursor.offset;
 		int			start = cursor.offset;
-		int			line = cursor.line;
-		int			steps = *p == '\\' ? 2 : 1;
-		uint32		pair = surrogate_pair(p, cursor.text + cursor.len);
+		int			line = written.line;
+		char		escape[REWRITTEN_SIZE];
+		int			taken = source->nrewrites < count ?
+		rewritten(p, cursor.text + cursor.len, escape) : 0;
+		int			steps = taken > 0 ? taken : *p == '\\' ? 2 : 1;
+		PolicyRewrite *place;
+		int			length;
 
-		if (pair != 0)
-			steps = PAIR_LENGTH;
 		for (int i = 0; i < steps && !policy_cursor_at_end(&cursor); i++)
 			policy_cursor_step(&cursor);
-		if (cursor.line != line)
-			shift = 0;
-		if (pair == 0)
+		if (taken == 0)
 		{
 			memcpy(out + outlen, p, cursor.offset - start);
 			outlen += cursor.offset - start;
 			continue;
 		}
 
-		shift += PAIR_LENGTH - LONG_ESCAPE_LENGTH;
-		source->rewrites[source->nrewrites].line = cursor.line;
-		source->rewrites[source->nrewrites].column = cursor.column - shift;
-		source->nrewrites++;
-		outlen += sprintf(out + outlen, "\\U%08X", pair);
+		length = sprintf(out + outlen, "%s", escape);
+		outlen += length;
+		written.len = outlen;
+		while (!policy_cursor_at_end(&written))
+			policy_cursor_step(&written);
+		shift = (written.line == line ? shift : 0) + taken - length;
+		place = &source->rewrites[source->nrewrites++];
+		place->line = written.line;
+		place->column = written.column;
+		place->shift = shift;
 	}
 	source->text = out;
 	source->len = outlen;
@@ -280,7 +310,7 @@ rewrite_pairs(PolicySource *source, int count)
 void
 policy_source_init(PolicySource *source, const char *text, int len)
 {
-	int			pairs;
+	int			count;
 
 	source->rewrites = NULL;
 	source->nrewrites = 0;
@@ -292,9 +322,9 @@ policy_source_init(PolicySource *source, const char *text, int len)
 	source->text = text;
 	source->len = len;
 
-	pairs = count_pairs(text, len);
-	if (pairs > 0 && is_json_like(text, len))
-		rewrite_pairs(source, pairs);
+	count = count_rewrites(text, len);
+	if (count > 0 && is_json_like(text, len))
+		rewrite(source, count);
 }
 
 /* How many rewrites end at or before a place. */
@@ -324,9 +354,9 @@ policy_source_mark(const PolicySource *source, size_t line, size_t column)
 	PolicyMark	mark;
 	int			rewrites = rewrites_before(source, (int) line, (int) column);
 
-	rewrites -= rewrites_before(source, (int) line, -1);
 	mark.line = (int) line + 1;
-	mark.column = (int) column + 1 +
-		rewrites * (PAIR_LENGTH - LONG_ESCAPE_LENGTH);
+	mark.column = (int) column + 1;
+	if (rewrites > 0 && source->rewrites[rewrites - 1].line == (int) line)
+		mark.column += source->rewrites[rewrites - 1].shift;
 	return mark;
 }

@@ -2,9 +2,9 @@
  * yaml_source.h
  *	  The text that libyaml is given, and places in it.
  *
- * It is the document less a byte order mark, and, in a JSON document, with
- * pairs of surrogate escapes rewritten, which libyaml refuses.  A place in it is
- * turned into one of the document by policy_source_mark().
+ * It is the document less a byte order mark, and, in a JSON document, with what
+ * libyaml reads otherwise than JSON rewritten.  A place in it is turned into one of
+ * the document by policy_source_mark().
  */
 #ifndef POLICY_YAML_SOURCE_H
 #define POLICY_YAML_SOURCE_H
@@ -16,6 +16,8 @@ typedef struct PolicyRewrite
 {
 	int			line;
 	int			column;
+	int			shift;			/* by how much the document's column is
+								 * greater */
 } PolicyRewrite;
 
 typedef struct PolicySource

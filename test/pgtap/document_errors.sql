@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(200);
+SELECT plan(204);
 
 --
 -- Every refusal: the place (line:col, from 1, in characters), what offends, and
@@ -266,6 +266,20 @@ combine: best$$) WHERE severity <> 'error'), 0::bigint, 'a document with errors 
 SELECT is((SELECT array_agg(col) FROM policy_validate(E'{version: v1, rules: [{id: r, reason: "éé😀", decision: x, x: y}]}')), '{56,59}',
 	'columns count characters');
 SELECT isnt_empty('SELECT * FROM policy_validate(NULL)', 'a NULL text is not clean');
+
+--
+-- What JSON writes otherwise than YAML: pairs of escapes, and NEL, LS and PS, which end a line in YAML alone
+--
+CREATE TEMP TABLE json_strings AS
+	SELECT format('{"version": "v1",%s"rules": [{"id": "r", "decision": "allow", "constraints": {"a": "%s"}, %s}]}',
+			between, E'p\u0085q \u2028 r\u2029\\ud83d\\ude00', behind) AS source, behind
+	FROM (VALUES (' '), (E'\r\n\t')) AS b (between), (VALUES ('"reason": "x"'), ('"zzz": "x"')) AS k (behind);
+SELECT is((decide(source, '{"topic": "a"}')).constraints->>'a', E'p\u0085q \u2028 r\u2029\U0001F600',
+	'a string of a JSON document is what JSON says')
+FROM json_strings WHERE behind ^@ '"reason"';
+SELECT refused('an error behind such a string has its place', format('%s:%s', 1 + (strpos(source, E'\n') > 0)::integer,
+		strpos(source, '"zzz"') - strpos(source, E'\n')), 'zzz', source)
+FROM json_strings WHERE behind ^@ '"zzz"';
 
 --
 -- What is accepted
