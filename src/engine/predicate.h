@@ -8,6 +8,7 @@
 #ifndef POLICY_PREDICATE_H
 #define POLICY_PREDICATE_H
 
+#include "language/jsonpath.h"
 #include "utils/jsonb.h"
 
 typedef enum PolicyTruth
@@ -27,5 +28,8 @@ extern PolicyPredicate *policy_predicate_compile(const char *text);
 
 /* Any error that the job provokes is POLICY_UNKNOWN. */
 extern PolicyTruth policy_predicate_test(PolicyPredicate *predicate, Jsonb *job);
+
+/* The places that it reads; found when they are first asked for, and kept with it. */
+extern const PolicyPathList *policy_predicate_reads(PolicyPredicate *predicate);
 
 #endif							/* POLICY_PREDICATE_H */

@@ -22,6 +22,7 @@ struct PolicyPredicate
 								 * the same */
 	JsonPath   *lowest;			/* at their narrowest; NULL if the same */
 	Jsonb	   *no_variables;
+	PolicyPathList *reads;		/* NULL until they are asked for */
 };
 
 PolicyPredicate *
@@ -131,4 +132,27 @@ policy_predicate_test(PolicyPredicate *predicate, Jsonb *job)
 	if (test_path(predicate, predicate->lowest ? predicate->lowest : predicate->path, job) != truth)
 		return POLICY_UNKNOWN;
 	return truth;
+}
+
+const PolicyPathList *
+policy_predicate_reads(PolicyPredicate *predicate)
+{
+	static const PolicyMark nowhere = {0, 0};
+	MemoryContext caller;
+	PolicyPathList *reads;
+	PolicyPathList nulls = {0};
+	PolicyDiagnostics diags;
+	bool		lax;
+
+	if (predicate->reads != NULL)
+		return predicate->reads;
+	caller = MemoryContextSwitchTo(GetMemoryChunkContext(predicate));
+	reads = palloc0(sizeof(PolicyPathList));
+	policy_diagnostics_init(&diags);
+	if (policy_predicate_parse(predicate->text, strlen(predicate->text), nowhere, &lax, reads,
+							   &nulls, &diags) == NULL)
+		elog(ERROR, "a stored predicate cannot be parsed: %s", predicate->text);
+	MemoryContextSwitchTo(caller);
+	predicate->reads = reads;
+	return reads;
 }

@@ -189,19 +189,47 @@ moments_of(const Replay *replay, const ReplayedJob *replayed, const Job *job)
 	return moments;
 }
 
+/* Whether the `when` of a match reads one of the places, or above or below it. */
 static bool
-reads_more_than_fields(const CompiledRule *rule)
+match_reads(const CompiledMatch *match, const PolicyPathList *places)
 {
-	bool		reads = rule->match.has_when;
+	const PolicyPathList *reads;
 
-	for (int i = 0; i < rule->nexceptions; i++)
-		reads = reads || rule->exceptions[i].match.has_when;
+	if (!match->has_when)
+		return false;
+	reads = policy_predicate_reads(match->when);
+	for (int i = 0; i < reads->count; i++)
+	{
+		for (int j = 0; j < places->count; j++)
+		{
+			if (policy_paths_overlap(&reads->items[i], &places->items[j]))
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool
+rule_reads(const CompiledRule *rule, const PolicyPathList *places)
+{
+	bool		reads = match_reads(&rule->match, places);
+
+	for (int i = 0; i < rule->nexceptions && !reads; i++)
+		reads = match_reads(&rule->exceptions[i].match, places);
 	return reads;
 }
 
-/* Whether a rule that the job can match has what `has` asks for. */
 static bool
-can_match(const CompiledPolicy *policy, const Job *job, bool (*has) (const CompiledRule *rule))
+rule_has_velocity(const CompiledRule *rule, const PolicyPathList *places)
+{
+	return rule->velocity != NULL;
+}
+
+/* Whether a rule that the job can match is one for which `is` says so. */
+static bool
+can_match(const CompiledPolicy *policy, const Job *job,
+		  bool (*is) (const CompiledRule *rule, const PolicyPathList *places),
+		  const PolicyPathList *places)
 {
 	FoundRules	found;
 	int		   *open;
@@ -213,16 +241,19 @@ can_match(const CompiledPolicy *policy, const Job *job, bool (*has) (const Compi
 	open = rule_index_open(&found, &count);
 	for (int i = 0; i < count; i++)
 	{
-		if (has(&policy->rules[open[i]]))
+		if (is(&policy->rules[open[i]], places))
 			return true;
 	}
 	return false;
 }
 
 static bool
-has_velocity(const CompiledRule *rule)
+either_can_match(const Replay *replay, const Job *job,
+				 bool (*is) (const CompiledRule *rule, const PolicyPathList *places),
+				 const PolicyPathList *places)
 {
-	return rule->velocity != NULL;
+	return can_match(replay->base, job, is, places) ||
+		can_match(replay->candidate, job, is, places);
 }
 
 static bool
@@ -253,25 +284,36 @@ is_of_field(const PolicyPath *path)
 }
 
 /*
- * What was masked when the job was recorded: *fields, something that conditions on
- * fields read; *others, something that a `when` alone could read.
+ * What was masked when the job was recorded: returns whether anything that conditions
+ * on fields read; others, that a `when` alone could read, are put in *hidden.
  */
-static void
-find_masked(const ReplayedJob *replayed, bool *fields, bool *others)
+static bool
+find_masked(const ReplayedJob *replayed, PolicyPathList *hidden)
 {
-	*fields = false;
-	*others = replayed->payload_hidden;
-	for (int i = 0; replayed->recorded != NULL && i < replayed->recorded->masks.count; i++)
+	static PolicyStep payload = {.kind = POLICY_STEP_KEY, .key = "payload", .keylen = 7};
+	const PolicyPathList none = {0};
+	const PolicyPathList *masks = replayed->recorded != NULL ? &replayed->recorded->masks : &none;
+	bool		fields = false;
+
+	hidden->items = palloc(sizeof(PolicyPath) * (masks->count + 1));
+	hidden->count = 0;
+	if (replayed->payload_hidden)
+		hidden->items[hidden->count++] = (PolicyPath)
 	{
-		PolicyPathList mask = {&replayed->recorded->masks.items[i], 1};
+		.steps = &payload, .nsteps = 1
+	};
+	for (int i = 0; i < masks->count; i++)
+	{
+		PolicyPathList mask = {&masks->items[i], 1};
 
 		if (!hides(replayed->source, &mask))
 			continue;
 		if (is_of_field(mask.items))
-			*fields = true;
+			fields = true;
 		else
-			*others = true;
+			hidden->items[hidden->count++] = *mask.items;
 	}
+	return fields;
 }
 
 /* Whether, and why, the job cannot be replayed. */
@@ -279,21 +321,15 @@ static bool
 meets_obstacle(const Replay *replay, const ReplayedJob *replayed, const Job *job,
 			   ReplayObstacle *obstacle)
 {
-	bool		fields = false;
-	bool		others = false;
+	PolicyPathList hidden = {0};
 
-	if (replayed->source != NULL)
-		find_masked(replayed, &fields, &others);
-	if (fields)
+	if (replayed->source != NULL && find_masked(replayed, &hidden))
 		*obstacle = REPLAY_MASKED_FACT;
 	else if (job->invalid != NULL)
 		*obstacle = REPLAY_INVALID_JOB;
-	else if (others && (can_match(replay->base, job, reads_more_than_fields) ||
-						can_match(replay->candidate, job, reads_more_than_fields)))
+	else if (hidden.count > 0 && either_can_match(replay, job, rule_reads, &hidden))
 		*obstacle = REPLAY_MASKED_FACT;
-	else if (!replay->in_order &&
-			 (can_match(replay->base, job, has_velocity) ||
-			  can_match(replay->candidate, job, has_velocity)))
+	else if (!replay->in_order && either_can_match(replay, job, rule_has_velocity, NULL))
 		*obstacle = REPLAY_VELOCITY;
 	else
 		return false;

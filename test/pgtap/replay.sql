@@ -80,6 +80,12 @@ SELECT ok((newest()).rules @> '[{"rule": "read", "gained": 4, "lost": 0}, {"rule
 -- What cannot be replayed
 SELECT stage('amounts', '  - {id: big, match: {topics: [''read.*''], when: ''$.payload.secret == "s"''}, decision: deny}', 'defaults: {decision: allow, constraints: {}}') \g /dev/null
 SELECT is((SELECT s.unreplayable FROM policy_replay('amounts') s), '{"masked fact": 4}'::jsonb, 'and counted');
+SELECT stage('whole', '  - {id: any, match: {topics: [''read.*''], when: ''$.payload.*  == "s"''}, decision: deny}', 'defaults: {decision: allow, constraints: {}}') \g /dev/null
+SELECT is((SELECT s.unreplayable FROM policy_replay('whole') s), '{"masked fact": 4}'::jsonb, 'so is one of whose masks a wildcard reads');
+SELECT stage('excused', '  - {id: big, match: {topics: [''drop.*'']}, decision: deny, exceptions: [{id: e, match: {when: ''exists($.payload.secret)''}, reason: r, expires_at: 2099-01-01T00:00:00Z}]}', 'defaults: {decision: allow, constraints: {}}') \g /dev/null
+SELECT is((SELECT s.unreplayable FROM policy_replay('excused') s), '{"masked fact": 4}'::jsonb, 'or an exception');
+SELECT stage('beside', '  - {id: big, match: {topics: [''read.*''], when: ''$.payload.amount > 4''}, decision: deny}', 'defaults: {decision: allow, constraints: {}}') \g /dev/null
+SELECT is((SELECT (s.replayed, s.unreplayable, s.tightened)::text FROM policy_replay('beside') s), '(20,{},4)', 'but a mask that no rule reads hides nothing of what is decided');
 INSERT INTO policy.jobs (tenant_id) VALUES ('no topic');
 SELECT is((SELECT s.unreplayable FROM policy_replay('open') s), '{"invalid job": 1}'::jsonb, 'so is an invalid job');
 SELECT stage('fast', '  - {id: rate, match: {topics: [''read.*'']}, decision: throttle, velocity: {max_requests: 1, window_seconds: 60, key: tenant}}', 'defaults: {decision: allow, constraints: {}}') \g /dev/null
