@@ -349,8 +349,10 @@ BEGIN
 			HINT = 'SELECT * FROM policy_replay(''v1'', now() - interval ''30 days'').';
 	END IF;
 	kept.covers_history := kept.until >= kept.started_at AND kept.since <= coalesce(oldest, kept.since);
+	-- What was invalid for more than what is recorded of it stays so: it has no topic.
 	counts := policy.replay_jobs(kept.simulation_id, kept.snapshot, kept.base_snapshot, kept.started_at,
-		'SELECT d.job, d.decided_at, d.decision_id, d.job_table, d.job_key, d.decision, d.snapshot, '
+		'SELECT CASE WHEN d.topic IS NOT NULL OR d.reason NOT LIKE ''invalid job: %'' THEN d.job END, '
+		'd.decided_at, d.decision_id, d.job_table, d.job_key, d.decision, d.snapshot, '
 		'd.snapshot IS NULL AND d.reason LIKE ''policy unavailable: %'' '
 		'FROM policy.decisions d WHERE d.source IN (''submit'', ''update'') '
 		'AND d.decided_at >= $1 AND d.decided_at < $2', kept.since, kept.until);
@@ -497,7 +499,8 @@ DECLARE
 	counts jsonb;
 BEGIN
 	counts := policy.replay_jobs(NULL, rollback_loosens.target, rollback_loosens.active, clock_timestamp(),
-		'SELECT n.job, n.decided_at, n.decision_id, n.job_table, n.job_key, n.decision, n.snapshot, '
+		'SELECT CASE WHEN n.topic IS NOT NULL OR n.reason NOT LIKE ''invalid job: %'' THEN n.job END, '
+		'n.decided_at, n.decision_id, n.job_table, n.job_key, n.decision, n.snapshot, '
 		'n.snapshot IS NULL AND n.reason LIKE ''policy unavailable: %'' '
 		'FROM (SELECT d.* FROM policy.decisions d ORDER BY d.decision_id DESC LIMIT 10000) n '
 		'WHERE n.source IN (''submit'', ''update'') AND n.decided_at >= $1 AND n.decided_at < $2',

@@ -88,6 +88,8 @@ SELECT stage('beside', '  - {id: big, match: {topics: [''read.*''], when: ''$.pa
 SELECT is((SELECT (s.replayed, s.unreplayable, s.tightened)::text FROM policy_replay('beside') s), '(20,{},4)', 'but a mask that no rule reads hides nothing of what is decided');
 INSERT INTO policy.jobs (tenant_id) VALUES ('no topic');
 SELECT is((SELECT s.unreplayable FROM policy_replay('open') s), '{"invalid job": 1}'::jsonb, 'so is an invalid job');
+SELECT policy_submit('{"tenant_id": "t", "job": {"topic": "read.wrapped"}}') \g /dev/null
+SELECT is((SELECT s.unreplayable FROM policy_replay('open') s), '{"invalid job": 2}'::jsonb, 'and one that was invalid to submit, whatever is recorded of it');
 SELECT stage('fast', '  - {id: rate, match: {topics: [''read.*'']}, decision: throttle, velocity: {max_requests: 1, window_seconds: 60, key: tenant}}', 'defaults: {decision: allow, constraints: {}}') \g /dev/null
 SELECT is((SELECT (s.replayed, s.unreplayable ->> 'velocity without counters', s.tightened)::text FROM policy_replay('fast') s), '(20,,3)',
 	'a rate is replayed in the order of time: of four at once one is admitted');
