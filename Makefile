@@ -29,7 +29,8 @@ EXTRA_CLEAN = tmp_check
 WERROR ?= -Werror
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter $(WERROR)
-SHLIB_LINK = -lyaml
+# OpenSSL where PostgreSQL has it.
+SHLIB_LINK = -lyaml $(filter -lcrypto, $(LIBS))
 
 # make installcheck: pg_regress on an installation of the user's own.
 REGRESS_TESTS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))

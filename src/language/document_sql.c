@@ -8,9 +8,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "common/cryptohash.h"
 #include "common/hashfn.h"
-#include "common/sha2.h"
 #include "fmgr.h"
 #include "libpq/pqformat.h"
 #include "port/pg_crc32c.h"
@@ -19,7 +17,6 @@
 #include "compat.h"
 #include "language/document.h"
 #include "language/policy.h"
-#include "language/sha256.h"
 #include "language/tree.h"
 
 /* The tree of a small document may be large beside it. */
@@ -47,35 +44,6 @@ report_corrupted(void)
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("stored policy_document is damaged"),
 			 errdetail("Its length does not fit its header.")));
-}
-
-static void
-report_digest_failure(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INTERNAL_ERROR),
-			 errmsg("could not compute the SHA-256 of a policy document")));
-}
-
-void
-policy_digest(const char *data, int len, uint8 *digest)
-{
-	pg_cryptohash_ctx *context;
-	bool		done;
-
-	StaticAssertStmt(POLICY_DIGEST_LENGTH == PG_SHA256_DIGEST_LENGTH,
-					 "a digest is a SHA-256");
-	if (sha256_by_processor(data, len, digest))
-		return;
-	context = pg_cryptohash_create(PG_SHA256);
-	if (context == NULL)
-		report_digest_failure();
-	done = pg_cryptohash_init(context) >= 0 &&
-		pg_cryptohash_update(context, (const uint8 *) data, len) >= 0 &&
-		pg_cryptohash_final(context, digest, POLICY_DIGEST_LENGTH) >= 0;
-	pg_cryptohash_free(context);
-	if (!done)
-		report_digest_failure();
 }
 
 /* The length of a document's source, checked against the value's own. */
