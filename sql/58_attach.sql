@@ -179,7 +179,7 @@ CREATE FUNCTION policy.check_attached(job_table regclass, kind text, target text
 	AS 'MODULE_PATHNAME', 'policy_check_attached'
 	LANGUAGE C;
 COMMENT ON FUNCTION policy.check_attached(regclass, text, text, text) IS
-	'Parses an expression of an attachment over a table: job, job_key, starts, ends, notify, or one for a target column. Raises what is wrong with it.';
+	'Parses an expression of an attachment over a table: job, job_key, starts, ends, notify, undo, or one for a target column. Raises what is wrong with it.';
 
 --
 -- Jobs wherever they are: in policy.jobs, or in a table that was attached

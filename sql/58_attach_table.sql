@@ -331,7 +331,6 @@ CREATE FUNCTION policy_attach(
 DECLARE
 	made policy.attached_tables;
 	chosen policy.attach_presets;
-	problem text;
 BEGIN
 	IF policy_attach.job_table IS NULL THEN
 		PERFORM policy.refuse_attachment('NULL', ARRAY['there is no such table']);
@@ -349,7 +348,7 @@ BEGIN
 			ARRAY[format('there is no preset "%s"', made.preset)]);
 	END IF;
 	IF NOT chosen.built_in AND EXISTS (SELECT FROM pg_roles r
-			WHERE r.oid IN (policy.outer_role(), current_user::regrole) AND r.rolsuper) THEN
+			WHERE (r.oid = policy.outer_role() OR r.rolname = current_user) AND r.rolsuper) THEN
 		PERFORM policy.refuse_attachment(policy.table_name(policy_attach.job_table), ARRAY[format(
 			'preset "%s" is not the extension''s own: an admin''s SQL would run with the rights of a superuser, you', made.preset)]);
 	END IF;

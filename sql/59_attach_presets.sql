@@ -130,7 +130,8 @@ CREATE FUNCTION policy.keep_built_in() RETURNS trigger
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
-	IF (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID) = current_user::regrole THEN
+	-- By name: a cast to regrole folds it to lower case, and would take POSTGRES for postgres.
+	IF pg_get_userbyid((SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID)) = current_user THEN
 		RETURN coalesce(NEW, OLD);
 	END IF;
 	IF coalesce(NEW.built_in, false) OR coalesce(OLD.built_in, false) THEN

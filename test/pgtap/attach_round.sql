@@ -193,39 +193,28 @@ SELECT throws_ok($$UPDATE shop.parts SET id = 10$$, 'PE014', NULL, 'a row does n
 --
 -- What a policy has no hold on is not attached
 --
-CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'accepted';
-EXCEPTION WHEN SQLSTATE 'PE012' THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN detail;
-END
-$$;
 CREATE TABLE shop.other (LIKE shop.jobs INCLUDING ALL);
-SELECT is(refusal($$SELECT policy_attach('shop.other', 'table', job => 'jsonb_build_object(''topic'', topic, ''payload'', status)')$$),
+SELECT is(problems_of($$SELECT policy_attach('shop.other', 'table', job => 'jsonb_build_object(''topic'', topic, ''payload'', status)')$$),
 	'column "status" is part of the job, and cannot be what holds, denies or throttles it', 'a job that its own mark would make another one');
-SELECT is(refusal($$SELECT policy_attach('shop.other', 'table', job => 'to_jsonb(new)')$$) LIKE '%column "run_at" is part of the job%', true, 'a whole row, likewise');
-SELECT is(refusal($$SELECT policy_attach('shop.other', 'table', job_key => 'id || status')$$),
+SELECT is(problems_of($$SELECT policy_attach('shop.other', 'table', job => 'to_jsonb(new)')$$) LIKE '%column "run_at" is part of the job%', true, 'a whole row, likewise');
+SELECT is(problems_of($$SELECT policy_attach('shop.other', 'table', job_key => 'id || status')$$),
 	'column "status" is part of the job''s key, and cannot be set', 'a key that its mark would change');
 CREATE TABLE shop.by_status (id int, topic text, payload jsonb, status text, run_at timestamptz, PRIMARY KEY (id, status)) PARTITION BY LIST (status);
-SELECT is(refusal($$SELECT policy_attach('shop.by_status')$$), 'column "status" is part of the job''s key, and cannot be set', 'nor one that is partitioned by it');
+SELECT is(problems_of($$SELECT policy_attach('shop.by_status')$$), 'column "status" is part of the job''s key, and cannot be set', 'nor one that is partitioned by it');
 INSERT INTO shop.other (topic, payload) VALUES ('read.a', '{}');
-SELECT is(refusal($$SELECT policy_attach('shop.other', 'table', allow => '{"payload": "constraints"}')$$), 'allow: what it sets changes what the job is', 'constraints that take a job''s place');
-SELECT is(refusal($$SELECT policy_attach('shop.other', 'table', undo => 'UPDATE nowhere SET a = 1')$$), 'undo: relation "nowhere" does not exist', 'an undo that cannot be run');
-SELECT is(refusal($$SELECT policy_attach('shop.other', 'table', job => '(1 / 0)::text::jsonb')$$), 'division by zero', 'an expression that fails whatever the row');
-SELECT is(refusal($$SELECT policy_attach('shop.pending', 'table')$$), E'shop.pending is no table', 'a view');
-SELECT is(refusal($$SELECT policy_attach('shop.parts_1', 'table')$$), E'shop.parts_1 is a partition: attach the table that it is of', 'a partition');
+SELECT is(problems_of($$SELECT policy_attach('shop.other', 'table', allow => '{"payload": "constraints"}')$$), 'allow: what it sets changes what the job is', 'constraints that take a job''s place');
+SELECT is(problems_of($$SELECT policy_attach('shop.other', 'table', undo => 'UPDATE nowhere SET a = 1')$$), 'undo: relation "nowhere" does not exist', 'an undo that cannot be run');
+SELECT is(problems_of($$SELECT policy_attach('shop.other', 'table', job => '(1 / 0)::text::jsonb')$$), 'division by zero', 'an expression that fails whatever the row');
+SELECT is(problems_of($$SELECT policy_attach('shop.pending', 'table')$$), E'shop.pending is no table', 'a view');
+SELECT is(problems_of($$SELECT policy_attach('shop.parts_1', 'table')$$), E'shop.parts_1 is a partition: attach the table that it is of', 'a partition');
 CREATE TEMP TABLE passing (LIKE shop.jobs INCLUDING ALL);
-SELECT is(refusal($$SELECT policy_attach('pg_temp.passing', 'table')$$), E'passing is a temporary table', 'a temporary table');
+SELECT is(problems_of($$SELECT policy_attach('pg_temp.passing', 'table')$$), E'passing is a temporary table', 'a temporary table');
 CREATE TABLE shop.parent (LIKE shop.jobs INCLUDING ALL);
 CREATE TABLE shop.child () INHERITS (shop.parent);
-SELECT is(refusal($$SELECT policy_attach('shop.parent', 'table')$$), E'shop.parent has tables that inherit from it', 'a table that others inherit from');
-SELECT is(refusal($$SELECT policy_attach(NULL)$$), 'there is no such table', 'no table');
+SELECT is(problems_of($$SELECT policy_attach('shop.parent', 'table')$$), E'shop.parent has tables that inherit from it', 'a table that others inherit from');
+SELECT is(problems_of($$SELECT policy_attach(NULL)$$), 'there is no such table', 'no table');
 CREATE UNLOGGED TABLE shop.unlogged (LIKE shop.jobs INCLUDING ALL);
-SELECT is(refusal($$SELECT policy_attach('shop.unlogged')$$), 'accepted', 'one that is not logged can be');
+SELECT is(problems_of($$SELECT policy_attach('shop.unlogged')$$), 'accepted', 'one that is not logged can be');
 
 SELECT * FROM finish();
 ROLLBACK;

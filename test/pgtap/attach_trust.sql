@@ -1,7 +1,7 @@
 -- As whom what belongs to an attachment runs, and what policy_attachments shows of
 -- those who can take a guard away.
 \ir attach.psql
-SELECT plan(44);
+SELECT plan(46);
 SELECT release('v1', first_rules() || '
   - {id: own, match: {topics: ["own.*"]}, decision: require_approval, approval: {allow_self: true}, constraints: {max_retries: 1}}') \g /dev/null
 CREATE ROLE policy_test_app LOGIN;
@@ -12,17 +12,6 @@ GRANT USAGE, CREATE ON SCHEMA shop TO policy_test_app, policy_test_operator;
 GRANT USAGE ON SCHEMA helper TO PUBLIC;
 CREATE FUNCTION approve(key text, job_table text DEFAULT 'shop.jobs') RETURNS text LANGUAGE sql AS $$
 	SELECT (policy_approve(approval_id)).status FROM policy.approvals a WHERE a.job_table = approve.job_table AND job_key = key AND status = 'pending'
-$$;
-CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'accepted';
-EXCEPTION WHEN SQLSTATE 'PE012' THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN detail;
-END
 $$;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA helper TO PUBLIC;
 
@@ -89,6 +78,12 @@ SELECT is(sqlstate_of($$DELETE FROM policy.attach_presets WHERE preset = 'pgmq'$
 SELECT is(sqlstate_of($$UPDATE policy.attach_presets SET built_in = true WHERE preset = 'theirs'$$), '42501', 'nor makes it look so');
 SELECT is(sqlstate_of($$UPDATE policy.attach_presets SET note = 'mine' WHERE preset = 'theirs'$$), 'none', 'but changes his own');
 RESET SESSION AUTHORIZATION;
+SELECT upper(current_user) AS shouted \gset
+CREATE ROLE :"shouted" LOGIN;
+SELECT policy_grant(:'shouted', 'admin') \g /dev/null
+SET LOCAL SESSION AUTHORIZATION :"shouted";
+SELECT is(sqlstate_of($$DELETE FROM policy.attach_presets WHERE preset = 'pgmq'$$), '42501', 'nor does one whose name is the owner''s but for its case');
+RESET SESSION AUTHORIZATION;
 CREATE FUNCTION shop.say(what text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO shop.ran (who, what) VALUES (current_user, 'preset');
@@ -97,7 +92,7 @@ END
 $$;
 GRANT SELECT, UPDATE, TRIGGER ON shop.jobs TO policy_test_operator;
 INSERT INTO shop.jobs (topic) VALUES ('read.b');
-SELECT is(refusal($$SELECT policy_attach('shop.jobs')$$), 'preset "theirs" is not the extension''s own: an admin''s SQL would run with the rights of a superuser, you',
+SELECT is(problems_of($$SELECT policy_attach('shop.jobs')$$), 'preset "theirs" is not the extension''s own: an admin''s SQL would run with the rights of a superuser, you',
 	'a superuser is not led to run it');
 SELECT is(ran('preset'), 'nobody', 'nothing of it ran');
 SET LOCAL SESSION AUTHORIZATION policy_test_operator;
@@ -111,6 +106,17 @@ SELECT is(ran('preset'), 'policy_test_operator', 'and it runs as who attached it
 SELECT policy_maintain() \g /dev/null
 SELECT policy_approvals() \g /dev/null
 SELECT is(ran('preset') IN ('policy_test_operator', 'nobody'), true, 'in maintenance, too');
+
+-- A name that is no identifier without quotes
+CREATE ROLE "policy_test Operator" LOGIN;
+SELECT policy_grant('policy_test Operator', 'operate') \g /dev/null
+GRANT USAGE ON SCHEMA shop TO "policy_test Operator";
+CREATE TABLE shop.quoted (LIKE shop.jobs INCLUDING ALL);
+GRANT SELECT, UPDATE, TRIGGER ON shop.quoted TO "policy_test Operator";
+SET LOCAL SESSION AUTHORIZATION "policy_test Operator";
+SELECT is((policy_attach('shop.quoted', 'table')).attached_by::text, '"policy_test Operator"', 'who attaches may have any name');
+SELECT policy_detach('shop.quoted') \g /dev/null
+RESET SESSION AUTHORIZATION;
 
 --
 -- Looking at an attachment runs nothing of it
