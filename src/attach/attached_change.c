@@ -55,7 +55,7 @@ typedef struct ChangeKind
 	bool		identity;		/* a column that it is known by */
 	bool		job;			/* it starts, and a column that the job is
 								 * made of differs */
-}			ChangeKind;
+} ChangeKind;
 
 static void
 check_key(Change *change)
@@ -391,7 +391,7 @@ end_job(Change *change)
 
 /* What a change is, where it is anything to us. */
 static HeapTuple
-settle_change(Change *change, const ChangeKind * kind)
+settle_change(Change *change, const ChangeKind *kind)
 {
 	bool		waits;
 
@@ -421,7 +421,7 @@ settle_change(Change *change, const ChangeKind * kind)
 }
 
 static void
-classify(Change *change, ChangeKind * kind)
+classify(Change *change, ChangeKind *kind)
 {
 	AttachedTable *table = change->table;
 	HeapTuple	old = change->old;
@@ -483,7 +483,7 @@ Datum
 policy_attached_take(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = attached_trigger(fcinfo, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW);
-	const		ChangeKind deletion = {.starts = true};
+	const ChangeKind deletion = {.starts = true};
 	Change		change;
 	HeapTuple	row;
 

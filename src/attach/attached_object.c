@@ -19,7 +19,7 @@ typedef struct Field
 	int			namelen;
 	Oid			type;
 	ExprState  *value;
-}			Field;
+} Field;
 
 struct AttachedObject
 {
@@ -35,7 +35,7 @@ is_written(Oid type)
 
 /* A key's name; false where it is no constant string. */
 static bool
-read_name(Node *key, Field * field)
+read_name(Node *key, Field *field)
 {
 	Const	   *constant = (Const *) key;
 
@@ -55,8 +55,8 @@ read_name(Node *key, Field * field)
 static int
 compare_fields(const void *a, const void *b)
 {
-	const		Field *left = a;
-	const		Field *right = b;
+	const Field *left = a;
+	const Field *right = b;
 
 	if (left->namelen != right->namelen)
 		return left->namelen < right->namelen ? -1 : 1;
@@ -100,7 +100,7 @@ attached_object_make(Expr *expression, ParamListInfo names)
 }
 
 static void
-read_field(const Field * field, ExprContext *econtext, ObjectPart * part)
+read_field(const Field *field, ExprContext *econtext, ObjectPart *part)
 {
 	bool		isnull;
 	Datum		value = ExecEvalExpr(field->value, econtext, &isnull);

@@ -537,7 +537,7 @@ attached_table_hold(AttachedTable *table)
 }
 
 void
-attached_table_unhold(AttachedHold * hold)
+attached_table_unhold(AttachedHold *hold)
 {
 	if (hold->table != NULL)
 		attached_table_release(hold->table);

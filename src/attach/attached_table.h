@@ -95,10 +95,10 @@ typedef struct AttachedHold
 {
 	MemoryContextCallback release;
 	AttachedTable *table;		/* NULL: it was given back */
-}			AttachedHold;
+} AttachedHold;
 
-extern AttachedHold * attached_table_hold(AttachedTable *table);
-extern void attached_table_unhold(AttachedHold * hold);
+extern AttachedHold *attached_table_hold(AttachedTable *table);
+extern void attached_table_unhold(AttachedHold *hold);
 
 /*
  * The id of the attachment of a table by the name that evidence has, and the table;

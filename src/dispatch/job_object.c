@@ -26,7 +26,7 @@ StaticAssertDecl(lengthof(key_order) <= OBJECT_MAX_PARTS,
 				 "they can be written by their parts");
 
 static void
-read_part(ObjectPart * part, int column, Datum datum)
+read_part(ObjectPart *part, int column, Datum datum)
 {
 	part->name = job_columns[column].name;
 	part->namelen = job_columns[column].len;
@@ -46,7 +46,7 @@ read_part(ObjectPart * part, int column, Datum datum)
 
 /* The parts of a row, in the order of their keys; returns how many. */
 static int
-read_parts(const JobRow *row, ObjectPart * parts)
+read_parts(const JobRow *row, ObjectPart *parts)
 {
 	int			count = 0;
 

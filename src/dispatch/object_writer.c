@@ -9,7 +9,7 @@
 #include "dispatch/object_writer.h"
 
 static void
-set_part(ObjectPart * part, JEntry type, const char *data, Size size, bool aligned)
+set_part(ObjectPart *part, JEntry type, const char *data, Size size, bool aligned)
 {
 	part->type = type;
 	part->data = data;
@@ -18,25 +18,25 @@ set_part(ObjectPart * part, JEntry type, const char *data, Size size, bool align
 }
 
 void
-object_part_null(ObjectPart * part)
+object_part_null(ObjectPart *part)
 {
 	set_part(part, JENTRY_ISNULL, NULL, 0, false);
 }
 
 void
-object_part_bool(ObjectPart * part, bool value)
+object_part_bool(ObjectPart *part, bool value)
 {
 	set_part(part, value ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE, NULL, 0, false);
 }
 
 void
-object_part_text(ObjectPart * part, text *value)
+object_part_text(ObjectPart *part, text *value)
 {
 	set_part(part, JENTRY_ISSTRING, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), false);
 }
 
 static void
-set_scalar_part(ObjectPart * part, const JsonbValue *value)
+set_scalar_part(ObjectPart *part, const JsonbValue *value)
 {
 	switch (value->type)
 	{
@@ -58,7 +58,7 @@ set_scalar_part(ObjectPart * part, const JsonbValue *value)
 }
 
 void
-object_part_jsonb(ObjectPart * part, Datum value)
+object_part_jsonb(ObjectPart *part, Datum value)
 {
 	Jsonb	   *jsonb = DatumGetJsonbP(value);
 	JsonbValue	scalar;
@@ -71,7 +71,7 @@ object_part_jsonb(ObjectPart * part, Datum value)
 }
 
 Jsonb *
-object_write(const ObjectPart * parts, int count)
+object_write(const ObjectPart *parts, int count)
 {
 	Size		start = VARHDRSZ + sizeof(uint32) + 2 * count * sizeof(JEntry);
 	Size		most = start;

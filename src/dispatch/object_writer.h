@@ -21,18 +21,18 @@ typedef struct ObjectPart
 	Size		size;
 	bool		aligned;		/* starts on four bytes, the padding before it
 								 * its own */
-}			ObjectPart;
+} ObjectPart;
 
 /* Of so many only the first entry has an offset. */
 #define OBJECT_MAX_PARTS (JB_OFFSET_STRIDE / 2)
 
 /* Set a part's value; what they are given must stay until the object is written. */
-extern void object_part_null(ObjectPart * part);
-extern void object_part_bool(ObjectPart * part, bool value);
-extern void object_part_text(ObjectPart * part, text *value);
-extern void object_part_jsonb(ObjectPart * part, Datum value);
+extern void object_part_null(ObjectPart *part);
+extern void object_part_bool(ObjectPart *part, bool value);
+extern void object_part_text(ObjectPart *part, text *value);
+extern void object_part_jsonb(ObjectPart *part, Datum value);
 
 /* The object of at most OBJECT_MAX_PARTS parts; NULL where it is larger than jsonb can be. */
-extern Jsonb *object_write(const ObjectPart * parts, int count);
+extern Jsonb *object_write(const ObjectPart *parts, int count);
 
 #endif							/* POLICY_OBJECT_WRITER_H */

@@ -29,7 +29,7 @@
 static bool
 digest_by_openssl(const char *data, int len, uint8 *digest)
 {
-	static EVP_MD_CTX * context = NULL;
+	static EVP_MD_CTX *context = NULL;
 	static const EVP_MD *sha256 = NULL;
 
 	if (context == NULL)

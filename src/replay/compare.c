@@ -22,7 +22,7 @@ typedef enum KeyPlace
 {
 	KEY_OUTERMOST,
 	KEY_INSIDE
-}			KeyPlace;
+} KeyPlace;
 
 static bool is_as_tight(const PolicyConstraint *a, const PolicyConstraint *b, KeyPlace place);
 

@@ -456,7 +456,7 @@ badness(PolicyChange change, int why, const PolicyVerdict *from, const PolicyVer
 
 /* The worst of the moments; the first one where nothing changes. */
 static void
-find_worst(Replay *replay, const Moments *moments, ReplayOutcome * outcome, ReplayFlip *flip)
+find_worst(Replay *replay, const Moments *moments, ReplayOutcome *outcome, ReplayFlip *flip)
 {
 	int			worst = -1;
 
@@ -529,7 +529,7 @@ find_others(ReplayRules *rules, const PolicyVerdict *with, const int *with_numbe
 }
 
 static void
-set_rules(ReplayRules *rules, const ReplayFlip *flip, ReplayOutcome * outcome)
+set_rules(ReplayRules *rules, const ReplayFlip *flip, ReplayOutcome *outcome)
 {
 	if (same_rules(&flip->from, &flip->to))
 		return;
@@ -538,7 +538,7 @@ set_rules(ReplayRules *rules, const ReplayFlip *flip, ReplayOutcome * outcome)
 }
 
 void
-replay_job(Replay *replay, const ReplayedJob *replayed, ReplayOutcome * outcome, ReplayFlip *flip)
+replay_job(Replay *replay, const ReplayedJob *replayed, ReplayOutcome *outcome, ReplayFlip *flip)
 {
 	Moments		moments;
 
@@ -560,7 +560,7 @@ replay_job(Replay *replay, const ReplayedJob *replayed, ReplayOutcome * outcome,
 }
 
 void
-replay_count(ReplayCounts * counts, const ReplayOutcome * outcome)
+replay_count(ReplayCounts *counts, const ReplayOutcome *outcome)
 {
 	counts->jobs++;
 	if (outcome->has_time)
@@ -631,7 +631,7 @@ replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *candidate,
 }
 
 void
-replay_begin_counts(const Replay *replay, ReplayCounts * counts)
+replay_begin_counts(const Replay *replay, ReplayCounts *counts)
 {
 	memset(counts, 0, sizeof(ReplayCounts));
 	counts->first = DT_NOEND;

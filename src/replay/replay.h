@@ -82,7 +82,7 @@ typedef struct ReplayCounts
 	int64	   *gained;			/* by rule's number: jobs that it newly
 								 * applies to */
 	int64	   *lost;			/* and no longer */
-}			ReplayCounts;
+} ReplayCounts;
 
 /* A job, and what is known of its past. */
 typedef struct ReplayedJob
@@ -102,7 +102,7 @@ typedef struct RuleNumbers
 {
 	int32	   *items;
 	int			count;
-}			RuleNumbers;
+} RuleNumbers;
 
 /* What came of one job, as much as is counted. */
 typedef struct ReplayOutcome
@@ -121,7 +121,7 @@ typedef struct ReplayOutcome
 	bool		newly_approval; /* at any moment from its own time on */
 	RuleNumbers gained;
 	RuleNumbers lost;
-}			ReplayOutcome;
+} ReplayOutcome;
 
 /* The verdicts at that moment. */
 typedef struct ReplayFlip
@@ -141,16 +141,16 @@ extern void replay_begin(Replay *replay, CompiledPolicy *base, CompiledPolicy *c
 						 TimestampTz present);
 
 /* Counts of nothing, in the current memory context. */
-extern void replay_begin_counts(const Replay *replay, ReplayCounts * counts);
+extern void replay_begin_counts(const Replay *replay, ReplayCounts *counts);
 
 /*
  * Replays one job.  What it sets is in the current memory context, which is the
  * caller's to reset; *flip means something where outcome->change does.
  */
-extern void replay_job(Replay *replay, const ReplayedJob *job, ReplayOutcome * outcome,
+extern void replay_job(Replay *replay, const ReplayedJob *job, ReplayOutcome *outcome,
 					   ReplayFlip *flip);
 
-extern void replay_count(ReplayCounts * counts, const ReplayOutcome * outcome);
+extern void replay_count(ReplayCounts *counts, const ReplayOutcome *outcome);
 
 /* A job of before the window: it charges the counters, where they are kept, alone. */
 extern void replay_warm_up(Replay *replay, const ReplayedJob *job);

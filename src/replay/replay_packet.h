@@ -10,12 +10,12 @@
 #include "replay/replay.h"
 
 /* flip may be NULL.  In the current memory context. */
-extern bytea *replay_pack(const ReplayOutcome * outcome, HeapTuple flip);
+extern bytea *replay_pack(const ReplayOutcome *outcome, HeapTuple flip);
 
 /*
  * The same back, into the current memory context; flip->t_data is NULL where there is
  * none.
  */
-extern void replay_unpack(const bytea *packet, ReplayOutcome * outcome, HeapTuple flip);
+extern void replay_unpack(const bytea *packet, ReplayOutcome *outcome, HeapTuple flip);
 
 #endif							/* POLICY_REPLAY_PACKET_H */

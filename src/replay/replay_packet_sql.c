@@ -41,13 +41,13 @@ typedef struct PacketState
 } PacketState;
 
 static Size
-numbers_size(const RuleNumbers * numbers)
+numbers_size(const RuleNumbers *numbers)
 {
 	return sizeof(int32) * numbers->count;
 }
 
 bytea *
-replay_pack(const ReplayOutcome * outcome, HeapTuple flip)
+replay_pack(const ReplayOutcome *outcome, HeapTuple flip)
 {
 	Size		head = MAXALIGN(VARHDRSZ) + sizeof(ReplayOutcome);
 	Size		lists = numbers_size(&outcome->gained) + numbers_size(&outcome->lost);
@@ -68,7 +68,7 @@ replay_pack(const ReplayOutcome * outcome, HeapTuple flip)
 }
 
 void
-replay_unpack(const bytea *packet, ReplayOutcome * outcome, HeapTuple flip)
+replay_unpack(const bytea *packet, ReplayOutcome *outcome, HeapTuple flip)
 {
 	Size		head = MAXALIGN(VARHDRSZ) + sizeof(ReplayOutcome);
 	Size		size = VARSIZE(packet);

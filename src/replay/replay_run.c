@@ -190,7 +190,7 @@ make_flip(const ReplayRun *run, const SourceRow *source, const ReplayedJob *job,
 }
 
 bool
-replay_run_row(ReplayRun *run, const SourceRow *source, ReplayOutcome * outcome, FlipRow *row)
+replay_run_row(ReplayRun *run, const SourceRow *source, ReplayOutcome *outcome, FlipRow *row)
 {
 	ReplayedJob job;
 	ReplayFlip	flip;

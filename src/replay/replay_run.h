@@ -90,7 +90,7 @@ extern ReplayRun *replay_run_begin(text *candidate, text *base, TimestampTz pres
  * Replays a row's job, in the current memory context.  Returns false where it only
  * charges counters: nothing is then set.  Where it flips, *row is set.
  */
-extern bool replay_run_row(ReplayRun *run, const SourceRow *source, ReplayOutcome * outcome,
+extern bool replay_run_row(ReplayRun *run, const SourceRow *source, ReplayOutcome *outcome,
 						   FlipRow *row);
 
 #endif							/* POLICY_REPLAY_RUN_H */

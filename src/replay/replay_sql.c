@@ -73,7 +73,7 @@ append_matrix(StringInfo json, const char *name, const DecisionMatrix matrix)
 }
 
 static void
-append_rules(StringInfo json, const ReplayRules *rules, const ReplayCounts * counts)
+append_rules(StringInfo json, const ReplayRules *rules, const ReplayCounts *counts)
 {
 	const char *comma = "";
 
@@ -95,7 +95,7 @@ append_rules(StringInfo json, const ReplayRules *rules, const ReplayCounts * cou
 }
 
 static void
-append_obstacles(StringInfo json, const ReplayCounts * counts)
+append_obstacles(StringInfo json, const ReplayCounts *counts)
 {
 	const char *comma = "";
 
@@ -113,7 +113,7 @@ append_obstacles(StringInfo json, const ReplayCounts * counts)
 
 /* Days from the first job's own time to the last one's, one at least; 0: no times. */
 static double
-days_of(const ReplayCounts * counts)
+days_of(const ReplayCounts *counts)
 {
 	if (counts->first > counts->last)
 		return 0;
@@ -123,7 +123,7 @@ days_of(const ReplayCounts * counts)
 static Datum
 counts_of(const ReplayQuery *query)
 {
-	const		ReplayCounts *counts = &query->counts;
+	const ReplayCounts *counts = &query->counts;
 	StringInfoData json;
 
 	initStringInfo(&json);

@@ -21,7 +21,7 @@ typedef struct Question
 	int			nglobs;
 	GlobList	some[2];
 	GlobList	none;
-}			Question;
+} Question;
 
 int			LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 
@@ -37,7 +37,7 @@ any_matches(const GlobList *list, const char *value, int len)
 }
 
 static bool
-satisfies(const Question * question, const char *value, int len)
+satisfies(const Question *question, const char *value, int len)
 {
 	const char *normal;
 	int			normal_len;
@@ -55,7 +55,7 @@ satisfies(const Question * question, const char *value, int len)
 
 /* Aborts where a value of up to MAX_LENGTH of the characters satisfies. */
 static void
-try_values(const Question * question, const pg_wchar *characters, int ncharacters,
+try_values(const Question *question, const pg_wchar *characters, int ncharacters,
 		   char *value, int len, int left)
 {
 	if (satisfies(question, value, len))
@@ -90,7 +90,7 @@ collect_characters(const char *text, int len, pg_wchar *characters)
 }
 
 static void
-check(Question * question, const char *text, int len, bool second)
+check(Question *question, const char *text, int len, bool second)
 {
 	PolicyWork	work = {INT64CONST(10000000)};
 	pg_wchar	characters[MAX_CHARACTERS];
@@ -133,7 +133,7 @@ check(Question * question, const char *text, int len, bool second)
 
 /* Reads the patterns; false where one is none. */
 static bool
-read_patterns(const char *text, int len, Question * question)
+read_patterns(const char *text, int len, Question *question)
 {
 	PolicyDiagnostics diags;
 	PolicyMark	mark = {1, 1};
