@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
@@ -33,13 +34,34 @@ attached_scope_begin(AttachedScope *scope, Oid mover)
 {
 	GetUserIdAndSecContext(&scope->user, &scope->security_context);
 	SetUserIdAndSecContext(mover, scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
+	scope->settings_level = 0;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+}
+
+/*
+ * Whoever votes or maintains has not touched the table: nothing that its triggers put
+ * off or set may outlast the scope and then be done as them.
+ */
+void
+attached_scope_begin_confined(AttachedScope *scope, Oid mover)
+{
+	int			security_context;
+	Oid			user;
+
+	attached_scope_begin(scope, mover);
+	if (mover == GetOuterUserId())
+		return;
+	GetUserIdAndSecContext(&user, &security_context);
+	SetUserIdAndSecContext(user, security_context | SECURITY_RESTRICTED_OPERATION);
+	scope->settings_level = NewGUCNestLevel();
 }
 
 void
 attached_scope_end(const AttachedScope *scope)
 {
+	if (scope->settings_level > 0)
+		AtEOXact_GUC(false, scope->settings_level);
 	SPI_finish();
 	SetUserIdAndSecContext(scope->user, scope->security_context);
 }

@@ -13,10 +13,14 @@ typedef struct AttachedScope
 {
 	Oid			user;
 	int			security_context;
+	int			settings_level; /* 0: what is set in it stays set */
 } AttachedScope;
 
 /* Between these two the user is who rows are moved as (attached_table_mover), and SPI is connected. */
 extern void attached_scope_begin(AttachedScope *scope, Oid mover);
+
+/* For verbs: the table's triggers can put nothing off, and set nothing that stays. */
+extern void attached_scope_begin_confined(AttachedScope *scope, Oid mover);
 extern void attached_scope_end(const AttachedScope *scope);
 
 typedef enum AttachedLock

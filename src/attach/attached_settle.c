@@ -62,7 +62,7 @@ find(const char *job_table, const char *job_key, AttachedLock lock, Locked *lock
 	locked->relation = try_relation_open(root, mode);
 	if (locked->relation == NULL)
 		return false;
-	attached_scope_begin(&locked->scope, attached_table_mover(attachment_id));
+	attached_scope_begin_confined(&locked->scope, attached_table_mover(attachment_id));
 	MemoryContextSwitchTo(caller);
 	locked->table = attached_table_acquire(locked->relation, attachment_id);
 	locked->hold = attached_table_hold(locked->table);

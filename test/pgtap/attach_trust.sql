@@ -1,7 +1,7 @@
 -- As whom what belongs to an attachment runs, and what policy_attachments shows of
 -- those who can take a guard away.
 \ir attach.psql
-SELECT plan(46);
+SELECT plan(50);
 SELECT release('v1', first_rules() || '
   - {id: own, match: {topics: ["own.*"]}, decision: require_approval, approval: {allow_self: true}, constraints: {max_retries: 1}}') \g /dev/null
 CREATE ROLE policy_test_app LOGIN;
@@ -62,6 +62,30 @@ SELECT is((ran('trigger'), status_of(:stopped))::text, '(policy_test_app,held)',
 RESET SESSION AUTHORIZATION;
 SELECT policy_resume(:halt, NULL) \g /dev/null
 SELECT is((ran('trigger'), status_of(:stopped))::text, '(policy_test_app,pending)', 'and in policy_resume');
+-- What would run later would run as who votes.
+SET LOCAL SESSION AUTHORIZATION policy_test_app;
+CREATE FUNCTION shop.leave() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('application_name', 'theirs', false);
+	RETURN new;
+END
+$$;
+CREATE TRIGGER leave BEFORE UPDATE ON shop.jobs FOR EACH ROW EXECUTE FUNCTION shop.leave();
+INSERT INTO shop.jobs (topic) VALUES ('own.set') RETURNING id \gset
+RESET SESSION AUTHORIZATION;
+SELECT current_setting('application_name') AS application \gset
+SELECT is(approve(:'id'), 'approved', 'with a trigger that sets something');
+SELECT is(current_setting('application_name'), :'application', 'it is as it was for who votes');
+DROP TRIGGER leave ON shop.jobs;
+SET LOCAL SESSION AUTHORIZATION policy_test_app;
+CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON shop.jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION shop.spy();
+INSERT INTO shop.jobs (topic) VALUES ('own.late') RETURNING id \gset
+RESET SESSION AUTHORIZATION;
+SELECT throws_ok(format('SELECT approve(%L)', :'id'), '42501', NULL, 'a deferred trigger is not left to run as who votes');
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT is(ran('trigger') IN ('policy_test_app', 'nobody'), true, 'and does not');
+SET CONSTRAINTS ALL DEFERRED;
+DROP TRIGGER late ON shop.jobs;
 SELECT policy_detach('shop.jobs') \g /dev/null
 SELECT is((policy_attach('shop.jobs')).job_table, 'shop.jobs', 'it is attached again');
 SELECT is(ran('trigger'), 'nobody', 'trying it leaves nothing');
