@@ -10,7 +10,7 @@
 #include "engine/glob_find.h"
 #include "language/normalize.h"
 
-#define MAX_INPUT 64
+#define LONGEST_INPUT 64
 #define MAX_PATTERNS 4
 #define MAX_CHARACTERS 5
 #define MAX_LENGTH 4
@@ -160,7 +160,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 	MemoryContext context = shim_begin_input();
 	Question   *question = palloc0(sizeof(Question));
 
-	if (size > 1 && size <= MAX_INPUT)
+	if (size > 1 && size <= LONGEST_INPUT)
 	{
 		const char *text = (const char *) data + 1;
 		int			len = size - 1;

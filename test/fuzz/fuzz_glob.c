@@ -8,7 +8,7 @@
 #include "engine/glob.h"
 #include "language/normalize.h"
 
-#define MAX_INPUT 48			/* the naive matcher takes exponential time */
+#define LONGEST_INPUT 48		/* the naive matcher takes exponential time */
 
 int			LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 
@@ -77,7 +77,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 	const char *cut = memchr(data, '\n', size);
 	MemoryContext context = shim_begin_input();
 
-	if (cut != NULL && size <= MAX_INPUT && shim_is_text(text, size))
+	if (cut != NULL && size <= LONGEST_INPUT && shim_is_text(text, size))
 	{
 		int			pattern_len = cut - text;
 		int			value_len = size - pattern_len - 1;
