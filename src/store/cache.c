@@ -11,6 +11,7 @@
 
 #include "language/diagnostics.h"
 #include "store/cache.h"
+#include "store/toast.h"
 
 /* Policies that a session keeps: what is active, and a few under comparison. */
 #define MAX_CACHED 8
@@ -104,7 +105,7 @@ compile_document(Datum datum, PolicyBudget *budget)
 {
 	uint8		digest[POLICY_DIGEST_LENGTH];
 	int			len;
-	char	   *bytes = policy_document_tree(datum, digest, &len);
+	char	   *bytes = policy_document_tree(datum, policy_toast_slice, digest, &len);
 	PolicyTree	tree;
 	Policy		policy;
 

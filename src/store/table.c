@@ -50,14 +50,10 @@ policy_table_open(const char *name)
 	return table_open(policy_relation_oid(name), AccessShareLock);
 }
 
-/*
- * The primary key under the name that it was made with, or NULL where that is not it:
- * a new session's first list of a table's indexes takes as long as opening one.
- */
-static Relation
-open_named_key(Relation relation)
+Relation
+policy_named_key_open(Relation relation, const char *suffix)
 {
-	char	   *name = psprintf("%s_pkey", RelationGetRelationName(relation));
+	char	   *name = psprintf("%s_%s", RelationGetRelationName(relation), suffix);
 	Oid			oid = get_relname_relid(name, RelationGetNamespace(relation));
 	Relation	index;
 
@@ -75,7 +71,7 @@ open_named_key(Relation relation)
 Relation
 policy_primary_key_open(Relation relation)
 {
-	Relation	named = relation->rd_indexvalid ? NULL : open_named_key(relation);
+	Relation	named = relation->rd_indexvalid ? NULL : policy_named_key_open(relation, "pkey");
 	Oid			index;
 
 	if (named != NULL)

@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(103);
+SELECT plan(105);
 
 CREATE TABLE texts (name text, source text);
 INSERT INTO texts VALUES ('one', E'version: v1\nrules: [{id: one, decision: allow}]\n'),
@@ -200,6 +200,29 @@ RESET policy_engine.fail_mode;
 SELECT is((SELECT array_agg(c::regclass::text ORDER BY c::regclass::text) FROM pg_extension, unnest(extconfig) c
 		WHERE extname = 'policy_engine'), '{policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.attach_presets,policy.attached_tables,policy.attachment_id_seq,policy.decision_id_seq,policy.decisions,policy.decisions_default,policy.guarded_jobs,policy.halt_id_seq,policy.halt_signal,policy.halt_stops,policy.halts,policy.held_duties,policy.job_id_seq,policy.jobs,policy.release_signal,policy.releases,policy.remediations,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots}',
 	'every table and sequence goes into dumps, but for how far maintenance has come');
+
+--
+-- A policy is read from wherever PostgreSQL has put it
+--
+CREATE FUNCTION keep_rules(rules integer) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO policy.snapshots (snapshot, document, sha256, staged_by, staged_at)
+	SELECT rules || ' rules', (E'version: v1\nrules:\n' || string_agg(
+		format(E'  - {id: r%s, match: {topics: [job.%s]}, decision: allow}\n', n, md5(n::text)), '' ORDER BY n))::policy_document,
+		'', 'elsewhere', now()
+	FROM generate_series(1, rules) n
+$$;
+SELECT keep_rules(n) FROM unnest(ARRAY[3, 30, 300]) n \g /dev/null
+ALTER TABLE policy.snapshots ALTER document SET STORAGE EXTENDED;
+SELECT keep_rules(n) FROM unnest(ARRAY[31, 301]) n \g /dev/null
+SELECT results_eq($$SELECT snapshot COLLATE "default", pg_column_size(document) < 2000, pg_column_compression(document) IS NOT NULL
+		FROM policy.snapshots WHERE snapshot LIKE '% rules' ORDER BY length(document::text)$$,
+	$$VALUES ('3 rules', true, false), ('30 rules', false, false), ('31 rules', false, true),
+		('300 rules', false, false), ('301 rules', false, true)$$,
+	'documents are kept in their rows, beside them, and compressed');
+SELECT is_empty($$SELECT n FROM unnest(ARRAY[3, 30, 31, 300, 301]) n
+		WHERE policy_simulate(jsonb_build_object('topic', 'job.' || md5(n::text)), n || ' rules')->>'matched_rule'
+			IS DISTINCT FROM 'r' || n$$,
+	'and each decides by its last rule');
 
 SELECT * FROM finish();
 ROLLBACK;
