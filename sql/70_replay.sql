@@ -168,11 +168,11 @@ COMMENT ON FUNCTION policy.replay_job(text, text, timestamptz, boolean, jsonb, t
 	'One job''s part of a replay, in the server''s own format, which policy_replay and policy_replay_query read: what two snapshots say of it. Raises PE002 for an unknown snapshot.';
 
 CREATE FUNCTION policy.replay_jobs(simulation_id bigint, candidate text, base text, present timestamptz,
-		query text, since timestamptz, until timestamptz) RETURNS jsonb
+		query text, since timestamptz, until timestamptz, deadline timestamptz DEFAULT NULL) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'policy_replay_jobs'
 	LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION policy.replay_jobs(bigint, text, text, timestamptz, text, timestamptz, timestamptz) IS
-	'Replays the recorded jobs that a query gives for a window, $1 to $2, and returns the counts of policy.simulations; writes the flips (NULL for the id: it does not). Base NULL: no active policy.';
+COMMENT ON FUNCTION policy.replay_jobs(bigint, text, text, timestamptz, text, timestamptz, timestamptz, timestamptz) IS
+	'Replays the recorded jobs that a query gives for a window, $1 to $2, and returns the counts of policy.simulations; writes the flips (NULL for the id: it does not). Base NULL: no active policy. At the deadline it stops, with the counts of the jobs before.';
 
 CREATE FUNCTION policy.begin_simulation(snapshot text, base text, OUT simulation_id bigint,
 		OUT base_snapshot text, OUT base_release_id bigint, OUT started_at timestamptz)
@@ -490,10 +490,13 @@ $$;
 COMMENT ON FUNCTION policy.pass_gate(text, policy.active) IS
 	'The simulation that lets a snapshot be published over what is active: NULL where none is asked for. Raises PE004 where there is none, PE005 for a stale one, PE006 where it is outside the gate and its flips are not acknowledged, invalid_transaction_state outside READ COMMITTED.';
 
--- A rollback is the way out, and waits for nothing: the newest jobs only.
-CREATE FUNCTION policy.rollback_loosens(target text, active text) RETURNS bigint
+-- A rollback is the way out, and waits for nothing: the newest jobs only, as many as
+-- there is time for, and none where they are locked.
+CREATE FUNCTION policy.rollback_loosens(target text, active text,
+		deadline timestamptz DEFAULT clock_timestamp() + interval '2 seconds') RETURNS bigint
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
+	SET lock_timeout = '1s'
 	AS $$
 DECLARE
 	counts jsonb;
@@ -504,14 +507,14 @@ BEGIN
 		'n.snapshot IS NULL AND n.reason LIKE ''policy unavailable: %'' '
 		'FROM (SELECT d.* FROM policy.decisions d ORDER BY d.decision_id DESC LIMIT 10000) n '
 		'WHERE n.source IN (''submit'', ''update'') AND n.decided_at >= $1 AND n.decided_at < $2',
-		'-infinity', 'infinity');
+		'-infinity', 'infinity', rollback_loosens.deadline);
 	RETURN CASE WHEN (counts ->> 'replayed')::bigint > 0 THEN (counts ->> 'loosened')::bigint END;
 EXCEPTION WHEN OTHERS THEN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION policy.rollback_loosens(text, text) IS
-	'How many of the jobs among the 10,000 newest decisions a rollback decides more loosely; NULL where that cannot be told.';
+COMMENT ON FUNCTION policy.rollback_loosens(text, text, timestamptz) IS
+	'How many of the jobs among the 10,000 newest decisions a rollback decides more loosely, of as many of them as can be replayed until the deadline; NULL where that cannot be told: none could be, or they are locked.';
 
 CREATE FUNCTION policy.record_override(made policy.releases) RETURNS void
 	LANGUAGE sql

@@ -4,9 +4,10 @@
  *
  * What a transaction writes nobody else sees while it runs, and so this is in shared
  * memory: a small block of the server's slop, made by whoever comes first, under
- * AddinShmemInitLock, which also guards who has a slot.  A slot is its owner's to
- * write; a reader may see a number that is just being changed.  An abort gives it
- * back, by the memory context that the replay ends with, and a crash all of them.
+ * AddinShmemInitLock, which also guards who has a slot.  A slot is its replay's to
+ * write (a session has several where its query of jobs replays others); a reader may
+ * see a number that is just being changed.  An abort gives it back, by the memory
+ * context that the replay ends with, and a crash all of them.
  */
 #include "postgres.h"
 
@@ -28,7 +29,7 @@ PG_FUNCTION_INFO_V1(policy_replays);
 #define SLOTS 16
 #define SNAPSHOT_BYTES 128
 
-typedef struct Slot
+struct PolicyProgress
 {
 	int			pid;			/* 0: free */
 	Oid			database;
@@ -37,15 +38,14 @@ typedef struct Slot
 	int64		expected;
 	volatile int64 jobs;
 	char		snapshot[SNAPSHOT_BYTES];
-} Slot;
+};
 
-static Slot *slots = NULL;
-static Slot *mine = NULL;
+static PolicyProgress *slots = NULL;
 
 static void
 init_slots(void *block)
 {
-	memset(block, 0, sizeof(Slot) * SLOTS);
+	memset(block, 0, sizeof(PolicyProgress) * SLOTS);
 }
 
 /*
@@ -62,7 +62,7 @@ attach(void)
 		return true;
 	PG_TRY();
 	{
-		slots = policy_shared_block(BLOCK_NAME, sizeof(Slot) * SLOTS, init_slots, &found);
+		slots = policy_shared_block(BLOCK_NAME, sizeof(PolicyProgress) * SLOTS, init_slots, &found);
 	}
 	PG_CATCH();
 	{
@@ -74,11 +74,13 @@ attach(void)
 	return slots != NULL;
 }
 
-void
+PolicyProgress *
 policy_progress_begin(int64 simulation_id, const char *snapshot, double expected)
 {
-	if (mine != NULL || !attach())
-		return;
+	PolicyProgress *mine = NULL;
+
+	if (!attach())
+		return NULL;
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	for (int i = 0; i < SLOTS && mine == NULL; i++)
 	{
@@ -97,21 +99,21 @@ policy_progress_begin(int64 simulation_id, const char *snapshot, double expected
 		mine->pid = MyProcPid;
 	}
 	LWLockRelease(AddinShmemInitLock);
+	return mine;
 }
 
 void
-policy_progress_set(int64 jobs)
+policy_progress_set(PolicyProgress *progress, int64 jobs)
 {
-	if (mine != NULL)
-		mine->jobs = jobs;
+	if (progress != NULL)
+		progress->jobs = jobs;
 }
 
 void
-policy_progress_end(void)
+policy_progress_end(PolicyProgress *progress)
 {
-	if (mine != NULL)
-		mine->pid = 0;
-	mine = NULL;
+	if (progress != NULL)
+		progress->pid = 0;
 }
 
 /* policy.replays() */

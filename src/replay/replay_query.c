@@ -26,7 +26,6 @@
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
 
-#include "replay/progress.h"
 #include "replay/replay_packet.h"
 #include "replay/replay_query.h"
 
@@ -64,6 +63,13 @@ keep_flip(ReplayQuery *query, Datum *values, bool *nulls)
 	row_batch_add(query->flips, values, nulls);
 }
 
+/* Whether what is left of the jobs stays out of the counts: there is no time for it. */
+static bool
+is_over(const ReplayQuery *query)
+{
+	return query->deadline != DT_NOEND && GetCurrentTimestamp() >= query->deadline;
+}
+
 /* ---- in the order of time ---- */
 
 static void
@@ -82,7 +88,7 @@ replay_rows(ReplayQuery *query, const SPITupleTable *rows, uint64 count)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
-	for (uint64 i = 0; i < count; i++)
+	for (uint64 i = 0; i < count && !is_over(query); i++)
 	{
 		SourceRow	source;
 		ReplayOutcome outcome;
@@ -103,10 +109,19 @@ replay_rows(ReplayQuery *query, const SPITupleTable *rows, uint64 count)
 }
 
 static void
-begin_progress(const ReplayQuery *query, double expected)
+begin_progress(ReplayQuery *query, double expected)
 {
 	if (query->flips != NULL)
-		policy_progress_begin(query->simulation_id, query->candidate, expected);
+		query->progress = policy_progress_begin(query->simulation_id, query->candidate, expected);
+}
+
+static void
+end_progress(void *arg)
+{
+	ReplayQuery *query = arg;
+
+	policy_progress_end(query->progress);
+	query->progress = NULL;
 }
 
 static void
@@ -122,9 +137,9 @@ run_cursor(ReplayQuery *query, const char *text)
 	begin_progress(query, PortalGetPrimaryStmt(portal)->planTree->plan_rows);
 	for (;;)
 	{
-		policy_progress_set(query->counts.jobs);
+		policy_progress_set(query->progress, query->counts.jobs);
 		SPI_cursor_fetch(portal, true, FETCH);
-		if (SPI_processed == 0)
+		if (SPI_processed == 0 || is_over(query))
 			break;
 		replay_rows(query, SPI_tuptable, SPI_processed);
 		SPI_freetuptable(SPI_tuptable);
@@ -148,16 +163,19 @@ receive_packet(TupleTableSlot *slot, DestReceiver * base)
 {
 	PacketReceiver *receiver = (PacketReceiver *) base;
 	ReplayQuery *query = receiver->query;
-	MemoryContext caller = MemoryContextSwitchTo(query->row_context);
+	MemoryContext caller;
 	ReplayOutcome outcome;
 	HeapTupleData flip;
 
+	if (is_over(query))
+		return false;
+	caller = MemoryContextSwitchTo(query->row_context);
 	MemoryContextReset(query->row_context);
 	slot_getallattrs(slot);
 	replay_unpack(DatumGetByteaP(slot->tts_values[0]), &outcome, &flip);
 	replay_count(&query->counts, &outcome);
 	if (query->counts.jobs % FETCH == 0)
-		policy_progress_set(query->counts.jobs);
+		policy_progress_set(query->progress, query->counts.jobs);
 	if (flip.t_data != NULL && query->flips != NULL)
 	{
 		ExecForceStoreHeapTuple(&flip, receiver->slot, false);
@@ -308,7 +326,7 @@ run_packets(ReplayQuery *query, const char *text)
 	options.dest = &receiver.base;
 	begin_progress(query, expected_rows(plan));
 	SPI_execute_plan_extended(plan, &options);
-	policy_progress_set(query->counts.jobs);
+	policy_progress_set(query->progress, query->counts.jobs);
 	write_packets(&receiver);
 }
 
@@ -367,15 +385,9 @@ replay_query_run(ReplayQuery *query, const char *text)
 									  run->recorded ? SOURCE_NCOLUMNS : query_columns(text)));
 	else
 		run_cursor(query, text);
-	policy_progress_end();
+	end_progress(query);
 	if (query->flips != NULL)
 		row_batch_write(query->flips);
-}
-
-static void
-end_progress(void *arg)
-{
-	policy_progress_end();
 }
 
 ReplayQuery *
@@ -385,12 +397,14 @@ replay_query_begin(const int64 *simulation_id, text *candidate, text *base, Time
 	ReplayQuery *query = palloc0(sizeof(ReplayQuery));
 
 	query->ended.func = end_progress;
+	query->ended.arg = query;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &query->ended);
 	query->run = replay_run_begin(candidate, base, present, recorded);
 	replay_begin_counts(&query->run->replay, &query->counts);
 	query->candidate = text_to_cstring(candidate);
 	query->base = base != NULL ? text_to_cstring(base) : NULL;
 	query->present = present;
+	query->deadline = DT_NOEND;
 	query->row_context = AllocSetContextCreate(CurrentMemoryContext, "policy replay job",
 											   ALLOCSET_DEFAULT_SIZES);
 	if (simulation_id == NULL)

@@ -5,6 +5,7 @@
 #ifndef POLICY_REPLAY_QUERY_H
 #define POLICY_REPLAY_QUERY_H
 
+#include "replay/progress.h"
 #include "replay/replay_run.h"
 
 typedef struct ReplayQuery
@@ -18,9 +19,11 @@ typedef struct ReplayQuery
 	TimestampTz since;			/* the window, of recorded jobs: $1 of their
 								 * query */
 	TimestampTz until;			/* and $2 */
+	TimestampTz deadline;		/* no job is begun after it; DT_NOEND: none */
 	MemoryContext row_context;	/* reset for each job */
 	RowBatch   *flips;			/* NULL: they are only counted */
 	int64		nflips;
+	PolicyProgress *progress;	/* NULL: it is not shown */
 	MemoryContextCallback ended;
 } ReplayQuery;
 

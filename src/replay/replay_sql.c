@@ -153,7 +153,7 @@ replay(ReplayQuery *query, const char *text)
 
 /*
  * policy.replay_jobs(simulation_id bigint, candidate text, base text, present
- * timestamptz, query text, since timestamptz, until timestamptz)
+ * timestamptz, query text, since timestamptz, until timestamptz, deadline timestamptz)
  */
 Datum
 policy_replay_jobs(PG_FUNCTION_ARGS)
@@ -163,7 +163,7 @@ policy_replay_jobs(PG_FUNCTION_ARGS)
 
 	for (int i = 1; i < PG_NARGS(); i++)
 	{
-		if (i != 2 && PG_ARGISNULL(i))
+		if (i != 2 && i != 7 && PG_ARGISNULL(i))
 			elog(ERROR, "argument %d of policy.replay_jobs is NULL", i + 1);
 	}
 	query = replay_query_begin(PG_ARGISNULL(0) ? NULL : &simulation_id, PG_GETARG_TEXT_PP(1),
@@ -171,6 +171,8 @@ policy_replay_jobs(PG_FUNCTION_ARGS)
 							   PG_GETARG_TIMESTAMPTZ(3), true);
 	query->since = PG_GETARG_TIMESTAMPTZ(5);
 	query->until = PG_GETARG_TIMESTAMPTZ(6);
+	if (!PG_ARGISNULL(7))
+		query->deadline = PG_GETARG_TIMESTAMPTZ(7);
 	PG_RETURN_DATUM(replay(query, text_to_cstring(PG_GETARG_TEXT_PP(4))));
 }
 

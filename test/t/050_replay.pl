@@ -120,6 +120,26 @@ like($other->ask("SELECT policy_publish('v3', NULL)"), qr/PE005/, 'its simulatio
 $other->ask("SELECT policy_replay('v3')");
 is($other->ask("SELECT (policy_publish('v3', NULL)).previous_snapshot"), 'v2', 'replayed again, it is published');
 
+# The way out waits for nobody
+$first->ask('BEGIN; LOCK TABLE policy.decisions IN ACCESS EXCLUSIVE MODE');
+is($other->ask(q{SELECT (action, snapshot, loosened)::text FROM policy_rollback('v2', 'out')}), '(rollback,v2,)', 'a rollback does not wait for jobs that are locked, and tells no number then');
+$first->ask('COMMIT');
+is($other->ask(q{SELECT (action, snapshot, loosened)::text FROM policy_rollback('v3', 'back')}), '(rollback,v3,0)', 'but does once they are not');
+
+# What it is told to type, in a transaction that may not see the newest jobs
+my $name = q{it's \\ "100%" $$x$$; --};
+$node->safe_psql('postgres', q{SELECT policy_stage($name$} . $name . q{$name$, 'version: v1', NULL)});
+for my $call (qw(policy_replay policy_publish))
+{
+	my $note = $call eq 'policy_publish' ? ', NULL' : '';
+	my $refused = $other->ask("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM $call(\$name\$$name\$name\$$note)");
+	my ($hint) = $refused =~ /^HINT:\s+(.*;)$/m;
+
+	like($refused, qr/25000/, "$call refuses it");
+	like($other->ask($hint), $call eq 'policy_replay' ? qr/^\d+\|it's/ : qr/PE006/, 'and its hint is the next command to type');
+	$other->ask('ROLLBACK');
+}
+
 $_->finish for $holder, $other, $first;
 $node->stop;
 done_testing();
