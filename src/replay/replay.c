@@ -323,7 +323,7 @@ meets_obstacle(const Replay *replay, const ReplayedJob *replayed, const Job *job
 {
 	PolicyPathList hidden = {0};
 
-	if (replayed->source != NULL && find_masked(replayed, &hidden))
+	if (replayed->source != NULL && (replayed->masks_unknown || find_masked(replayed, &hidden)))
 		*obstacle = REPLAY_MASKED_FACT;
 	else if (job->invalid != NULL)
 		*obstacle = REPLAY_INVALID_JOB;
@@ -428,13 +428,17 @@ set_rates(Replay *replay, TimestampTz at, bool charges)
 	replay->base_rates.charges = replay->candidate_rates.charges = charges;
 }
 
-/* The attempt itself: once under each policy, whatever was looked at before. */
+/*
+ * The attempt itself: once under each policy, whatever was looked at before.  What is
+ * left out for a fact that is masked was an attempt all the same.
+ */
 static void
-charge(Replay *replay, Job *job, TimestampTz at)
+charge_attempt(Replay *replay, const ReplayedJob *replayed, Job *job)
 {
+	TimestampTz at = replayed->time;
 	PolicyVerdict verdict;
 
-	if (!replay->in_order)
+	if (!replay->in_order || job->invalid != NULL)
 		return;
 	set_rates(replay, at, true);
 	if (replay->base != NULL && replay->base->has_velocity)
@@ -550,13 +554,16 @@ replay_job(Replay *replay, const ReplayedJob *replayed, ReplayOutcome *outcome, 
 	outcome->recorded = replayed->decision;
 	policy_job_read(replayed->source, &flip->job);
 	if (meets_obstacle(replay, replayed, &flip->job, &outcome->obstacle))
+	{
+		charge_attempt(replay, replayed, &flip->job);
 		return;
+	}
 	outcome->replayed = true;
 	moments = moments_of(replay, replayed, &flip->job);
 	set_rates(replay, replayed->time, false);
 	find_worst(replay, &moments, outcome, flip);
 	set_rules(&replay->rules, flip, outcome);
-	charge(replay, &flip->job, replayed->time);
+	charge_attempt(replay, replayed, &flip->job);
 }
 
 void
@@ -592,8 +599,7 @@ replay_warm_up(Replay *replay, const ReplayedJob *replayed)
 	Job			job;
 
 	policy_job_read(replayed->source, &job);
-	if (job.invalid == NULL)
-		charge(replay, &job, replayed->time);
+	charge_attempt(replay, replayed, &job);
 }
 
 static int

@@ -95,6 +95,7 @@ typedef struct ReplayedJob
 	const CompiledPolicy *recorded; /* the policy that masked it; NULL: none
 									 * did */
 	bool		payload_hidden; /* recorded while no policy could be read */
+	bool		masks_unknown;	/* by a policy that is not there any more */
 } ReplayedJob;
 
 /* Rules by their numbers. */

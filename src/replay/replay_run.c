@@ -61,22 +61,25 @@ replay_run_begin(text *candidate, text *base, TimestampTz present, bool recorded
 	return run;
 }
 
-/* The policy by which a recorded job was masked; the last one is kept. */
+/*
+ * The policy by which a recorded job was masked, of the snapshot that its decision
+ * names; NULL where there is none, or it cannot be read.  The last one is kept.
+ */
 static const CompiledPolicy *
 masking_policy(ReplayRun *run, const SourceRow *source)
 {
-	char	   *name;
+	char	   *name = TextDatumGetCString(source->values[SOURCE_SNAPSHOT]);
 
-	if (source->nulls[SOURCE_SNAPSHOT])
-		return NULL;
-	name = TextDatumGetCString(source->values[SOURCE_SNAPSHOT]);
-	if (run->masking == NULL || strcmp(run->masking_snapshot, name) != 0)
+	if (run->masking_snapshot == NULL || strcmp(run->masking_snapshot, name) != 0)
 	{
-		CompiledPolicy *policy = policy_snapshot_pin(cstring_to_text(name));
+		CompiledPolicy *policy = policy_snapshot_pin_readable(name, run->candidate);
 
 		if (run->masking != NULL)
 			policy_cache_unpin(run->masking);
 		run->masking = policy;
+		if (run->masking_snapshot != NULL)
+			pfree(run->masking_snapshot);
+		run->masking_snapshot = NULL;
 		run->masking_snapshot = MemoryContextStrdup(GetMemoryChunkContext(run), name);
 	}
 	return run->masking;
@@ -104,7 +107,11 @@ read_source(ReplayRun *run, const SourceRow *source, ReplayedJob *job)
 		return;
 	job->has_decision = true;
 	job->decision = decision_of(run, DatumGetObjectId(source->values[SOURCE_DECISION]));
-	job->recorded = masking_policy(run, source);
+	if (!source->nulls[SOURCE_SNAPSHOT])
+	{
+		job->recorded = masking_policy(run, source);
+		job->masks_unknown = job->recorded == NULL;
+	}
 	job->payload_hidden = DatumGetBool(source->values[SOURCE_UNAVAILABLE]);
 }
 

@@ -72,7 +72,7 @@ typedef struct ReplayRun
 	bool		recorded;		/* the query is of recorded jobs */
 	TimestampTz since;			/* earlier ones only charge counters */
 	Oid			decisions[POLICY_NDECISIONS];
-	CompiledPolicy *masking;	/* that of the snapshot below; pinned */
+	CompiledPolicy *masking;	/* that of the snapshot below, pinned; or NULL */
 	char	   *masking_snapshot;
 	CompiledPolicy *base;		/* pinned */
 	CompiledPolicy *candidate;	/* pinned */

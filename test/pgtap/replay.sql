@@ -110,6 +110,26 @@ UPDATE policy.decisions SET decided_at = '2026-01-01T00:00:00Z'::timestamptz + (
 SELECT is((SELECT (s.jobs, s.tightened)::text FROM policy_replay('fast', '2026-01-01', '2026-01-02') s), '(18,0)', 'attempts that are further apart are all within it');
 DELETE FROM policy.decisions WHERE decision_id >= 100000;
 
+-- An attempt that is left out
+CREATE FUNCTION record(id bigint, at timestamptz, job jsonb, snapshot text) RETURNS void LANGUAGE sql
+	AS $$ INSERT INTO policy.decisions (decision_id, decided_at, source, job_table, job_key, job_hash, job, decision, reason, matched_rules,
+			monitored_rules, constraints, snapshot, role, session_role)
+		VALUES (id, at, 'submit', 'elsewhere', id::text, '', job, 'ALLOW', 'r', '{}', '{}', '{}', snapshot, 'r', 'r') $$;
+SELECT stage('both', $$  - {id: rate, match: {topics: ['read.*']}, decision: throttle, velocity: {max_requests: 1, window_seconds: 60, key: tenant}}
+  - {id: secret, match: {topics: [read.secret], when: '$.payload.secret == "x"'}, decision: deny}$$, 'defaults: {decision: allow, constraints: {}}') \g /dev/null
+SELECT record(100000, '2026-01-01T00:00:00Z', '{"topic": "read.secret", "payload": {"secret": "***"}}', 'base'), record(100001, '2026-01-01T00:00:20Z', '{"topic": "read.a"}', 'base') \g /dev/null
+SELECT is((SELECT (s.replayed, s.unreplayable, s.tightened)::text FROM policy_replay('both', '2026-01-01', '2026-01-02') s), '(1,"{""masked fact"": 1}",1)',
+	'a job of which a fact is masked was an attempt all the same');
+SELECT is((SELECT (s.replayed, s.unreplayable, s.tightened)::text FROM policy_replay('both', '2026-01-01T00:00:20Z', '2026-01-02') s), '(1,{},1)',
+	'as it is before the window');
+
+-- A snapshot that is not there any more
+SELECT record(100002, '2026-01-01T00:00:30Z', '{"topic": "b"}', 'gone'), record(100003, '2026-01-01T00:00:40Z', '{"topic": "b"}', 'base'),
+	record(100004, '2026-01-01T00:00:50Z', '{"topic": "b"}', 'gone') \g /dev/null
+SELECT is((SELECT (s.jobs, s.replayed, s.unreplayable)::text FROM policy_replay(candidate, '2026-01-01T00:00:30Z', '2026-01-02') s), '(3,1,"{""masked fact"": 2}")',
+	format('of what a snapshot masked that is not stored nobody knows: %s', candidate)) FROM unnest(ARRAY['open', 'both']) candidate;
+DELETE FROM policy.decisions WHERE decision_id >= 100000;
+
 -- A window, a base, and queries
 SELECT is((SELECT s.jobs FROM policy_replay('base', now() + interval '1 hour', now() + interval '2 hours') s), 0::bigint, 'a window without jobs');
 SELECT throws_ok($$SELECT policy_replay('base', now(), now() - interval '1 day')$$, '22023', NULL, 'a window that ends before it begins');
@@ -131,6 +151,20 @@ SELECT throws_ok($$SELECT policy_replay_query('tight', 'SELECT 1')$$, '42804', N
 SELECT throws_ok($$SELECT policy_replay_query('tight', NULL)$$, '22004', NULL, 'no query');
 SELECT throws_ok($$SELECT policy_replay_query('tight', 'DELETE FROM policy.jobs RETURNING ''{}''::jsonb')$$, NULL, NULL, 'a query that writes');
 SELECT throws_ok($$SELECT policy_replay_query('none', 'SELECT ''{}''::jsonb')$$, 'PE002', NULL, 'for no snapshot');
+
+-- A replay in another's query
+CREATE FUNCTION shown() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT 'read.' || count(*) FROM policy.replay_progress $$;
+CREATE FUNCTION nested() RETURNS jsonb LANGUAGE plpgsql VOLATILE
+	AS $$
+BEGIN
+	PERFORM policy_replay_query('tight', 'SELECT jsonb_build_object(''topic'', helper.shown())');
+	RETURN jsonb_build_object('topic', shown());
+END
+$$;
+SELECT policy_replay_query('tight', 'SELECT helper.nested()') \g /dev/null
+SELECT is((SELECT string_agg(f.topic, ' ' ORDER BY f.simulation_id DESC) FROM policy.simulation_flips f WHERE f.simulation_id >= (newest()).simulation_id - 1), 'read.2 read.1',
+	'a replay inside of another is shown beside it, and ends alone');
+SELECT is((SELECT count(*) FROM policy.replay_progress), 0::bigint, 'in the end neither is shown');
 
 -- Append-only
 SELECT throws_ok('UPDATE policy.simulations SET loosened = 0', 'PE011', NULL, 'a simulation does not change');
