@@ -197,6 +197,17 @@ SELECT is((SELECT sum(e.value::integer) FROM policy_status() s, jsonb_each_text(
 -- The way out
 SELECT is((r.action, r.loosened)::text, '(rollback,75)', 'a rollback is not gated, and says what it loosens') FROM policy_rollback('authored', 'out') r;
 SELECT is(r.loosened, 0::bigint, 'or that it does not') FROM policy_rollback('v1', 'back') r;
+SELECT stage('rate', '  - {id: rate, match: {topics: [none]}, decision: throttle, velocity: {max_requests: 1, window_seconds: 60, key: tenant}}') \g /dev/null
+SELECT is((policy.rollback_loosens(target, 'v1', 'infinity'), policy.rollback_loosens(target, 'v1', '-infinity'))::text, '(75,)',
+	format('what there is no time for is not counted, nor waited for: %s', target)) FROM unnest(ARRAY['v2', 'rate']) target;
+
+-- Away and back: a snapshot is immutable, and what was compared with it still is.
+SELECT (policy_replay('same')).simulation_id AS same \gset
+SELECT is(outcome('same'), format('released %s', :same), 'a simulation against what is active');
+SELECT policy_publish('v2', NULL, 'because') \g /dev/null
+SELECT is(outcome('same'), 'PE005', 'is stale once something else is');
+SELECT policy_rollback('v1', 'back') \g /dev/null
+SELECT is(outcome('same'), format('released %s', :same), 'and not where a rollback has made it active again');
 
 SELECT * FROM finish();
 ROLLBACK;
