@@ -22,15 +22,6 @@
 #define policy_current_lxid() (MyProc->lxid)
 #endif
 
-/* What sees the rows of TOAST tables; it became one object of the server's in 18. */
-#if PG_VERSION_NUM >= 180000
-#define POLICY_TOAST_SNAPSHOT(name) Snapshot name = get_toast_snapshot()
-#else
-#define POLICY_TOAST_SNAPSHOT(name) \
-	SnapshotData name##_data; \
-	Snapshot	name = (init_toast_snapshot(&name##_data), &name##_data)
-#endif
-
 /* Reserving a prefix for settings got its name in 15. */
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)

@@ -54,14 +54,11 @@ extern void policy_document_digest(Datum document, uint8 *digest);
  */
 extern void policy_document_verify(const PolicyDocument *document, uint8 *digest);
 
-/* How a part of a possibly toasted document is read: as detoast_attr_slice() does. */
-typedef struct varlena *(*PolicySlice) (Datum document, Size offset, Size len);
-
 /*
  * The tree that a document carries, and its digest, without fetching the source;
  * NULL where it has none that this version reads.  Raises data_corrupted where the
  * tree is not what was written.
  */
-extern char *policy_document_tree(Datum document, PolicySlice slice, uint8 *digest, int *len);
+extern char *policy_document_tree(Datum document, uint8 *digest, int *len);
 
 #endif							/* POLICY_DOCUMENT_H */

@@ -110,7 +110,7 @@ policy_document_digest(Datum document, uint8 *digest)
 #define READ_AT_ONCE ((Size) 16 * 1024)
 
 char *
-policy_document_tree(Datum document, PolicySlice slice, uint8 *digest, int *len)
+policy_document_tree(Datum document, uint8 *digest, int *len)
 {
 	PolicyDocument document_header = {0};
 	PolicyTreeHeader header;
@@ -118,8 +118,8 @@ policy_document_tree(Datum document, PolicySlice slice, uint8 *digest, int *len)
 	Size		offset;
 	Size		skipped = 0;
 	char	   *tree;
-	struct varlena *part = slice(document, 0,
-								 size <= READ_AT_ONCE ? size : POLICY_DOCUMENT_HEADER_BYTES);
+	struct varlena *part = read_part(document, VARHDRSZ,
+									 size <= READ_AT_ONCE ? size : POLICY_DOCUMENT_HEADER_BYTES);
 
 	read_header(part, &document_header);
 	offset = MAXALIGN(POLICY_DOCUMENT_HEADER_BYTES + (Size) document_header.source_len);
@@ -128,7 +128,7 @@ policy_document_tree(Datum document, PolicySlice slice, uint8 *digest, int *len)
 	if (size <= READ_AT_ONCE)
 		skipped = offset - VARHDRSZ;
 	else
-		part = slice(document, offset - VARHDRSZ, size - offset);
+		part = read_part(document, offset, size - offset);
 	if (VARSIZE_ANY_EXHDR(part) < skipped + sizeof(header))
 		report_corrupted();
 	memcpy(&header, VARDATA_ANY(part) + skipped, sizeof(header));

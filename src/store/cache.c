@@ -11,7 +11,6 @@
 
 #include "language/diagnostics.h"
 #include "store/cache.h"
-#include "store/toast.h"
 
 /* Policies that a session keeps: what is active, and a few under comparison. */
 #define MAX_CACHED 8
@@ -105,7 +104,7 @@ compile_document(Datum datum, PolicyBudget *budget)
 {
 	uint8		digest[POLICY_DIGEST_LENGTH];
 	int			len;
-	char	   *bytes = policy_document_tree(datum, policy_toast_slice, digest, &len);
+	char	   *bytes = policy_document_tree(datum, digest, &len);
 	PolicyTree	tree;
 	Policy		policy;
 

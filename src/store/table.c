@@ -50,10 +50,14 @@ policy_table_open(const char *name)
 	return table_open(policy_relation_oid(name), AccessShareLock);
 }
 
-Relation
-policy_named_key_open(Relation relation, const char *suffix)
+/*
+ * The primary key under the name that it was made with, or NULL where that is not it:
+ * a new session's first list of a table's indexes takes as long as opening one.
+ */
+static Relation
+open_named_key(Relation relation)
 {
-	char	   *name = psprintf("%s_%s", RelationGetRelationName(relation), suffix);
+	char	   *name = psprintf("%s_pkey", RelationGetRelationName(relation));
 	Oid			oid = get_relname_relid(name, RelationGetNamespace(relation));
 	Relation	index;
 
@@ -71,7 +75,7 @@ policy_named_key_open(Relation relation, const char *suffix)
 Relation
 policy_primary_key_open(Relation relation)
 {
-	Relation	named = relation->rd_indexvalid ? NULL : policy_named_key_open(relation, "pkey");
+	Relation	named = relation->rd_indexvalid ? NULL : open_named_key(relation);
 	Oid			index;
 
 	if (named != NULL)

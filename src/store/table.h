@@ -31,13 +31,6 @@ extern Relation policy_table_open(const char *name);
 /* Its primary key, likewise. */
 extern Relation policy_primary_key_open(Relation relation);
 
-/*
- * The same under the name that it was made with, the table's and a suffix; NULL where
- * that is not it.  A new session's first list of a table's indexes takes as long as
- * opening one.
- */
-extern Relation policy_named_key_open(Relation relation, const char *suffix);
-
 /* An index by name, likewise. */
 extern Relation policy_index_open(const char *name);
 
