@@ -120,6 +120,7 @@ insert_holds(PolicySatisfied *base, const CompiledRule *rule)
 
 	if (!satisfied->is_read)
 	{
+		satisfied->known.at = GetCurrentTimestamp();
 		satisfied->known.key.table = satisfied->table->job_table;
 		satisfied->known.key.key = text_to_cstring(satisfied->key);
 		guarded_read(&satisfied->known.key, &satisfied->guarded);
@@ -151,7 +152,7 @@ init_satisfied(InsertSatisfied *satisfied, Jsonb *job, const AttachedTable *tabl
 	PolicyJobKey unread = {NULL, NULL};
 
 	memset(satisfied, 0, sizeof(InsertSatisfied));
-	policy_satisfied_init(&satisfied->known, job, unread, GetCurrentTimestamp(), 1, false);
+	policy_satisfied_init(&satisfied->known, job, unread, 0, 1, false);
 	satisfied->holds = satisfied->known.base.holds;
 	satisfied->known.base.holds = insert_holds;
 	satisfied->context = context;
@@ -194,7 +195,6 @@ guarded_of(AttachedStatement *statement, AttachedTable *table, HeapTuple given,
 	guarded->is_kept = true;
 	guarded->state = policy_decision_state(enforced->verdict.decision);
 	guarded->row_key = attached_row_key(table, given);
-	guarded->decision_id = enforced->decision_id;
 	guarded->decided_at = enforced->at;
 	guarded->constraints =
 		(Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(enforced->verdict.constraints));
@@ -217,7 +217,7 @@ keep_decision(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 
 	policy_statement_keep(guard, enforced, 0, false, NULL);
 	decision = attached_statement_add(statement, table, satisfied->key);
-	decision->decision_id = enforced->decision_id;
+	decision->decided = guard->ndecided - 1;
 	if (!attached_admits(enforced->verdict.decision) || satisfied->guarded.is_kept ||
 		guard->identities != NIL)
 		decision->guarded = guarded_of(statement, table, given, enforced, satisfied);
@@ -264,7 +264,6 @@ keep_ended(AttachedStatement *statement, AttachedTable *table)
 	AttachedDecision *decision = attached_statement_add(statement, table, attached_key(table));
 
 	decision->has_ended = true;
-	decision->content = attached_content(table);
 }
 
 POLICY_NORETURN static void
@@ -312,23 +311,25 @@ decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 	HeapTuple	formed;
 	TimestampTz retry_at;
 	MemoryContext mine;
+	const		AttachedComing *coming;
 	bool		started;
 
 	(void) policy_statement_caller(guard);
 	attached_show(table, given);
-	if (attached_has_ended(table, given))
+	coming = attached_coming(table, given);
+	if (coming->has_ended)
 	{
 		keep_ended(statement, table);
+		attached_statement_form(statement, given);
 		return given;
 	}
-	started = attached_comes_started(table, given);
+	started = coming->is_started;
 	job = policy_stamped_job(attached_job(table), guard->identities, &invalid);
 	init_satisfied(&satisfied, job, table, attached_key(table), guard->context);
 	policy_enforce(job, invalid, "submit", started ? NULL : &satisfied.known.base,
 				   begin_attempt(guard), &enforced);
 	if (enforced.verdict.decision == POLICY_DENY && table->raises)
 		attached_raise_denied(table, &enforced);
-	enforced.decision_id = policy_next_decision_id();
 	keep_decision(statement, table, given, &enforced, &satisfied);
 	formed = given;
 	if (started || !attached_admits(enforced.verdict.decision))
@@ -342,7 +343,7 @@ decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 	if (started)
 		check_started(table, formed, &enforced, invalid);
 	keep_forms(statement, given, formed);
-	statement->decisions[statement->ndecisions - 1].content = attached_content(table);
+	attached_statement_form(statement, formed);
 	return formed;
 }
 
@@ -380,6 +381,15 @@ report_changed_after(const AttachedTable *table)
 			 errhint("Triggers fire in the order of their names: let its name come before zzz_policy_insert.")));
 }
 
+static Jsonb *
+row_job(GuardStatement *guard, AttachedTable *table, HeapTuple row)
+{
+	const char *invalid;
+
+	attached_show(table, row);
+	return policy_stamped_job(attached_job(table), guard->identities, &invalid);
+}
+
 static void
 record_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple row)
 {
@@ -389,11 +399,8 @@ record_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple row)
 	PolicyJobKey key;
 	PolicyEnforced enforced;
 	Jsonb	   *job;
-	const char *invalid;
 
-	attached_show(table, row);
-	decision = attached_statement_find(statement, table, attached_key(table),
-									   attached_content(table));
+	decision = attached_statement_find(statement, table, row);
 	if (decision == NULL)
 		report_changed_after(table);
 	decision->is_recorded = true;
@@ -405,14 +412,14 @@ record_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple row)
 		guarded_forget(&key, false);
 		return;
 	}
-	decided = policy_statement_find(guard, decision->decision_id);
-	job = decided->job != NULL ? decided->job :
-		policy_stamped_job(attached_job(table), guard->identities, &invalid);
+	decided = policy_statement_decided(guard, decision->decided);
+	job = decided->job != NULL ? decided->job : row_job(guard, table, row);
 	policy_statement_batches(guard);
 	policy_statement_enforced(decided, job, &enforced);
 	policy_record(guard->evidence, &enforced, &key);
 	if (decision->guarded == NULL)
 		return;
+	decision->guarded->decision_id = enforced.decision_id;
 	policy_approvals_sync(guard->approvals, &enforced, &key, decision->approvals,
 						  decision->guarded->asked_by, decision->guarded->asked_via);
 	guarded_write(&key, decision->guarded);

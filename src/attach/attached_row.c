@@ -105,6 +105,83 @@ attached_comes_started(AttachedTable *table, HeapTuple row)
 	return attached_holds(table, table->starts);
 }
 
+/*
+ * The image of a column of the row that is shown; NULL where it is too large, or stored
+ * elsewhere.
+ */
+static const char *
+coming_image(AttachedTable *table, AttrNumber column, Datum *space, bool *isnull, Size *size)
+{
+	Form_pg_attribute attribute = TupleDescAttr(table->tupdesc, column - 1);
+
+	*space = slot_getattr(table->row, column, isnull);
+	*size = *isnull || attribute->attbyval ? sizeof(Datum) :
+		datumGetSize(*space, false, attribute->attlen);
+	if (*isnull)
+		*space = (Datum) 0;
+	if (*isnull || attribute->attbyval)
+		return (const char *) space;
+	if (*size > ATTACHED_COMING_SIZE ||
+		(attribute->attlen == -1 && VARATT_IS_EXTERNAL(DatumGetPointer(*space))))
+		return NULL;
+	return DatumGetPointer(*space);
+}
+
+/* Whether what is known of the last row is true of the row that is shown. */
+static bool
+comes_again(AttachedTable *table)
+{
+	const		AttachedComing *coming = &table->coming;
+
+	if (!coming->is_known)
+		return false;
+	for (int i = 0; i < coming->ncolumns; i++)
+	{
+		Datum		space;
+		bool		isnull;
+		Size		size;
+		const char *image = coming_image(table, coming->columns[i], &space, &isnull, &size);
+
+		if (image == NULL || isnull != coming->nulls[i] || size != coming->sizes[i] ||
+			memcmp(image, coming->bytes[i], size) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+remember_coming(AttachedTable *table)
+{
+	AttachedComing *coming = &table->coming;
+
+	coming->is_known = coming->is_repeated;
+	for (int i = 0; coming->is_known && i < coming->ncolumns; i++)
+	{
+		Datum		space;
+		const char *image = coming_image(table, coming->columns[i], &space, &coming->nulls[i],
+										 &coming->sizes[i]);
+
+		if (image == NULL)
+			coming->is_known = false;
+		else
+			memcpy(coming->bytes[i], image, coming->sizes[i]);
+	}
+}
+
+const		AttachedComing *
+attached_coming(AttachedTable *table, HeapTuple row)
+{
+	AttachedComing *coming = &table->coming;
+
+	if (comes_again(table))
+		return coming;
+	coming->is_known = false;
+	coming->has_ended = attached_has_ended(table, row);
+	coming->is_started = attached_comes_started(table, row);
+	remember_coming(table);
+	return coming;
+}
+
 static void
 add_datum(pg_crc32c *crc, uint32 *total, Datum value, Form_pg_attribute attribute)
 {

@@ -28,6 +28,9 @@ extern bool attached_holds(AttachedTable *table, ExprState *condition);
 /* Whether a row has come to its end, as its client says. */
 extern bool attached_has_ended(AttachedTable *table, HeapTuple row);
 
+/* Both, of the row that is shown. */
+extern const AttachedComing *attached_coming(AttachedTable *table, HeapTuple row);
+
 /* Whether a row comes in as one that runs. */
 extern bool attached_comes_started(AttachedTable *table, HeapTuple row);
 

@@ -4,11 +4,16 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "attach/attached_row.h"
 #include "attach/attached_statement.h"
 #include "errors.h"
+
+/* Past this a statement's rows are not kept from BEFORE to AFTER, only their checksums. */
+#define MAX_KEPT (16 * 1024 * 1024)
 
 static void
 release_tables(void *arg)
@@ -74,7 +79,7 @@ attached_statement_table(AttachedStatement *statement, TriggerData *trigger)
 }
 
 AttachedDecision *
-attached_statement_add(AttachedStatement *statement, const AttachedTable *table, const text *key)
+attached_statement_add(AttachedStatement *statement, AttachedTable *table, const text *key)
 {
 	MemoryContext caller = MemoryContextSwitchTo(statement->guard->context);
 	AttachedDecision *decision;
@@ -107,11 +112,72 @@ is_of(const AttachedDecision *decision, const AttachedTable *table, const text *
 		decision->content == content;
 }
 
-/* Rows are recorded in the order in which they were decided, those that were not stored left out. */
-AttachedDecision *
-attached_statement_find(AttachedStatement *statement, const AttachedTable *table, const text *key,
-						uint64 content)
+void
+attached_statement_form(AttachedStatement *statement, HeapTuple row)
 {
+	GuardStatement *guard = statement->guard;
+	AttachedDecision *decision = &statement->decisions[statement->ndecisions - 1];
+
+	if (statement->kept >= MAX_KEPT)
+	{
+		decision->content = attached_content(decision->table);
+		return;
+	}
+	decision->row = policy_arena_copy(&guard->arena, row->t_data, row->t_len);
+	decision->rowlen = row->t_len;
+	statement->kept += row->t_len;
+}
+
+/*
+ * Whether a row is stored byte by byte as it was formed.  The header tells the columns
+ * apart: their number, and which of them are NULL.
+ */
+static bool
+is_stored_as(const AttachedDecision *decision, const AttachedTable *table, HeapTuple row)
+{
+	const Size	header = offsetof(HeapTupleHeaderData, t_hoff);
+	HeapTupleHeader stored = row->t_data;
+
+	return decision->row != NULL && !decision->is_recorded && decision->table == table &&
+		decision->rowlen == row->t_len &&
+		HeapTupleHeaderGetNatts(decision->row) == HeapTupleHeaderGetNatts(stored) &&
+		((decision->row->t_infomask ^ stored->t_infomask) & HEAP_HASNULL) == 0 &&
+		memcmp((char *) decision->row + header, (char *) stored + header,
+			   row->t_len - header) == 0;
+}
+
+/* Lets checksums stand for the rows that are kept. */
+static void
+sum_rows(AttachedStatement *statement)
+{
+	for (; statement->nsummed < statement->ndecisions; statement->nsummed++)
+	{
+		AttachedDecision *decision = &statement->decisions[statement->nsummed];
+		HeapTupleData row;
+
+		if (decision->row == NULL || decision->is_recorded)
+			continue;
+		row.t_len = decision->rowlen;
+		row.t_tableOid = decision->table->relid;
+		row.t_data = decision->row;
+		ItemPointerSetInvalid(&row.t_self);
+		attached_show(decision->table, &row);
+		decision->content = attached_content(decision->table);
+		decision->row = NULL;
+	}
+}
+
+/* Where generated columns or other triggers have changed the row, or not all were stored. */
+static AttachedDecision *
+find_summed(AttachedStatement *statement, AttachedTable *table, HeapTuple row)
+{
+	const		text *key;
+	uint64		content;
+
+	sum_rows(statement);
+	attached_show(table, row);
+	key = attached_key(table);
+	content = attached_content(table);
 	for (int i = 0; i < statement->ndecisions; i++)
 	{
 		int			place = (statement->next + i) % statement->ndecisions;
@@ -123,6 +189,16 @@ attached_statement_find(AttachedStatement *statement, const AttachedTable *table
 		}
 	}
 	return NULL;
+}
+
+/* Rows are recorded in the order in which they were decided, those that were not stored left out. */
+AttachedDecision *
+attached_statement_find(AttachedStatement *statement, AttachedTable *table, HeapTuple row)
+{
+	if (statement->next < statement->ndecisions &&
+		is_stored_as(&statement->decisions[statement->next], table, row))
+		return &statement->decisions[statement->next++];
+	return find_summed(statement, table, row);
 }
 
 bool

@@ -14,12 +14,14 @@
 /* What was decided of a row before it was stored, for when it is. */
 typedef struct AttachedDecision
 {
-	const AttachedTable *table;
+	AttachedTable *table;
 	const char *key;
 	int			keylen;
-	uint64		content;		/* attached_content() of the row as it was
-								 * formed */
-	int64		decision_id;
+	HeapTupleHeader row;		/* the row as it was formed; NULL: its content
+								 * is known */
+	uint32		rowlen;
+	uint64		content;		/* attached_content() of it */
+	int			decided;		/* the statement's place of what was decided */
 	bool		is_recorded;
 	bool		has_ended;		/* nothing was decided: it came in at its end */
 	GuardedJob *guarded;		/* what is to be kept; NULL: nothing, it is
@@ -39,6 +41,8 @@ typedef struct AttachedStatement
 	int			ndecisions;
 	int			capacity;
 	int			next;			/* where the next one to be recorded is likely */
+	int			nsummed;		/* whose content is known: the first ones */
+	Size		kept;			/* bytes of the rows that are kept */
 	HeapTuple	given;			/* the last row that was inserted, as it came */
 	HeapTuple	formed;			/* and as it was formed; NULL: the same */
 } AttachedStatement;
@@ -51,12 +55,17 @@ extern AttachedTable *attached_statement_table(AttachedStatement *statement, Tri
 
 /* A new decision, its key copied, that policy_statement_keep() has just kept. */
 extern AttachedDecision *attached_statement_add(AttachedStatement *statement,
-												const AttachedTable *table, const text *key);
+												AttachedTable *table, const text *key);
 
-/* The decision of a key and content that was not recorded yet; NULL where there is none. */
+/* Remembers the row that the last decision is of, which is shown, as it was formed. */
+extern void attached_statement_form(AttachedStatement *statement, HeapTuple row);
+
+/*
+ * The decision of a row as it was stored that was not recorded yet; NULL where there is
+ * none of its key and content.
+ */
 extern AttachedDecision *attached_statement_find(AttachedStatement *statement,
-												 const AttachedTable *table, const text *key,
-												 uint64 content);
+												 AttachedTable *table, HeapTuple row);
 
 /* Whether the statement inserts, or has tried to, a row of that key. */
 extern bool attached_statement_inserts(const AttachedStatement *statement,

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -230,7 +231,7 @@ make_state(AttachedTable *table, Expr *expression)
 static Bitmapset *
 use_columns(AttachedTable *table, Expr *expression)
 {
-	Bitmapset  *columns = attach_expression_columns(expression);
+	Bitmapset  *columns = attach_expression_columns(expression, 1);
 
 	if (bms_is_member(0, columns))
 	{
@@ -386,15 +387,35 @@ make_context(AttachedTable *table)
 	table->econtext->ecxt_outertuple = table->new;
 }
 
+/* What an expression of two rows reads of the one that comes in. */
+static void
+add_coming(AttachedComing * coming, Expr *expression)
+{
+	Bitmapset  *columns = attach_expression_columns(expression, OUTER_VAR);
+	int			member = -1;
+
+	if (contain_mutable_functions((Node *) expression) ||
+		coming->ncolumns + bms_num_members(columns) > ATTACHED_COMING_COLUMNS)
+		coming->is_repeated = false;
+	while (coming->is_repeated && (member = bms_next_member(columns, member)) >= 0)
+	{
+		coming->columns[coming->ncolumns++] = member;
+		if (member == 0)
+			coming->is_repeated = false;
+	}
+}
+
 static ExprState *
 pair_expression(AttachedTable *table, Relation relation, const AttachedRow *row, int column)
 {
 	char	   *source = row_text(row, column);
+	Expr	   *expression;
 
 	if (source == NULL)
 		return NULL;
-	return make_state(table, attach_expression_parse(relation, source, ATTACH_OLD_AND_NEW,
-													 BOOLOID, -1));
+	expression = attach_expression_parse(relation, source, ATTACH_OLD_AND_NEW, BOOLOID, -1);
+	add_coming(&table->coming, expression);
+	return make_state(table, expression);
 }
 
 /* A channel is a name; anything longer is an expression. */
@@ -445,6 +466,7 @@ build(AttachedTable *table, Relation relation, const AttachedRow *row)
 	make_material(table, row);
 	make_key(table, relation);
 	make_identity(table, relation, row_text(row, ATTACHED_JOB_KEY));
+	table->coming.is_repeated = true;
 	table->starts = pair_expression(table, relation, row, ATTACHED_STARTS);
 	table->ends = pair_expression(table, relation, row, ATTACHED_ENDS);
 	make_notification(table, relation, row);

@@ -41,6 +41,26 @@ typedef struct AttachedForm
 	AttachedColumn *columns;
 } AttachedForm;
 
+#define ATTACHED_COMING_COLUMNS 4
+#define ATTACHED_COMING_SIZE 32
+
+/*
+ * What starts and ends say of a row that comes in: they read few columns of it, which
+ * are mostly the last row's, byte by byte.
+ */
+typedef struct AttachedComing
+{
+	bool		has_ended;
+	bool		is_started;
+	bool		is_repeated;	/* the same columns say the same */
+	bool		is_known;		/* of the columns below */
+	int			ncolumns;
+	AttrNumber	columns[ATTACHED_COMING_COLUMNS];
+	bool		nulls[ATTACHED_COMING_COLUMNS];
+	Size		sizes[ATTACHED_COMING_COLUMNS];
+	char		bytes[ATTACHED_COMING_COLUMNS][ATTACHED_COMING_SIZE];
+}			AttachedComing;
+
 typedef struct AttachedTable
 {
 	MemoryContext context;
@@ -65,6 +85,7 @@ typedef struct AttachedTable
 	ExprState  *key;
 	ExprState  *starts;
 	ExprState  *ends;			/* NULL: none is given */
+	AttachedComing coming;		/* what both say of the last row that came in */
 	ExprState  *notification;	/* an expression that notifies; NULL: none */
 	AttachedForm forms[ATTACHED_NFORMS];
 	int			nguarded;		/* the columns that hold, deny and throttle

@@ -206,13 +206,13 @@ attach_expression_parse(Relation relation, const char *source, AttachRows rows, 
 }
 
 Bitmapset *
-attach_expression_columns(Expr *expression)
+attach_expression_columns(Expr *expression, int varno)
 {
 	Bitmapset  *found = NULL;
 	Bitmapset  *columns = NULL;
 	int			member = -1;
 
-	pull_varattnos((Node *) expression, 1, &found);
+	pull_varattnos((Node *) expression, varno, &found);
 	while ((member = bms_next_member(found, member)) >= 0)
 		columns = bms_add_member(columns, member + FirstLowInvalidHeapAttributeNumber);
 	return columns;

@@ -50,7 +50,7 @@ extern void attach_expression_check(Relation relation, const char *source, Attac
 /* Where SQL of attachments looks names up, from here to AtEOXact_GUC(true, level). */
 extern int	attach_set_search_path(void);
 
-/* The columns of one row that an expression reads: attribute numbers, 0 for all. */
-extern Bitmapset *attach_expression_columns(Expr *expression);
+/* The columns of a row that an expression reads: attribute numbers, 0 for all. */
+extern Bitmapset *attach_expression_columns(Expr *expression, int varno);
 
 #endif							/* POLICY_ATTACH_EXPRESSION_H */

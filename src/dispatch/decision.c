@@ -6,8 +6,6 @@
 
 #include "access/detoast.h"
 #include "access/table.h"
-#include "access/xact.h"
-#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -107,15 +105,6 @@ policy_enforce(Jsonb *job, const char *invalid, const char *source,
 		enforced->actor_id = fact(&read.fields[POLICY_FIELD_ACTOR_ID]);
 		enforced->topic = fact(&read.fields[POLICY_FIELD_TOPIC]);
 	}
-}
-
-int64
-policy_next_decision_id(void)
-{
-	static PolicyRelation sequence = {.name = "decision_id_seq"};
-
-	(void) GetTopTransactionId();
-	return nextval_internal(policy_relation_known(&sequence), false);
 }
 
 const char *

@@ -41,12 +41,6 @@ extern void policy_enforce(Jsonb *job, const char *invalid, const char *source,
 						   PolicySatisfied *satisfied, PolicyAttempt *attempt,
 						   PolicyEnforced *enforced);
 
-/*
- * The next decision's id.  Its transaction has an id of its own before: see
- * policy.sealable_through() in sql/60_evidence.sql.
- */
-extern int64 policy_next_decision_id(void);
-
 /* The state that a decision puts a waiting job in. */
 extern const char *policy_decision_state(PolicyDecision decision);
 

@@ -25,6 +25,7 @@
 #include "dispatch/halt_stops.h"
 #include "dispatch/owner_query.h"
 #include "dispatch/row_writer.h"
+#include "dispatch/statement.h"
 #include "store/active.h"
 
 /* So many jobs are looked at, or moved, at a time. */

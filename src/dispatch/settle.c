@@ -16,6 +16,7 @@
 
 #include "dispatch/owner_query.h"
 #include "dispatch/settle.h"
+#include "dispatch/statement.h"
 #include "dispatch/transitions.h"
 #include "dispatch/verb.h"
 #include "engine/verdict_sql.h"

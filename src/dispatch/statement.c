@@ -4,11 +4,14 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "commands/sequence.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "dispatch/statement.h"
 #include "store/cache.h"
+#include "store/table.h"
 
 /* Past this a statement's jobs are not kept from BEFORE to AFTER. */
 #define MAX_KEPT (16 * 1024 * 1024)
@@ -77,6 +80,33 @@ policy_statement_caller(GuardStatement *statement)
 	statement->has_caller = true;
 	MemoryContextSwitchTo(caller);
 	return &statement->caller;
+}
+
+/* Numbers what was decided without an id, in the order in which it was. */
+static void
+number_decided(GuardStatement *statement, Oid sequence)
+{
+	for (; statement->nnumbered < statement->ndecided; statement->nnumbered++)
+		statement->decided[statement->nnumbered].decision_id = nextval_internal(sequence, false);
+}
+
+static Oid
+decision_sequence(void)
+{
+	static PolicyRelation sequence = {.name = "decision_id_seq"};
+
+	(void) GetTopTransactionId();
+	return policy_relation_known(&sequence);
+}
+
+int64
+policy_next_decision_id(void)
+{
+	Oid			sequence = decision_sequence();
+
+	for (GuardStatement *statement = statements; statement != NULL; statement = statement->next)
+		number_decided(statement, sequence);
+	return nextval_internal(sequence, false);
 }
 
 static void
@@ -168,6 +198,11 @@ policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
 	decided->actor_id = copy_varlena(statement, enforced->actor_id);
 	decided->topic = copy_varlena(statement, enforced->topic);
 	decided->note = enforced->note != NULL ? pstrdup(enforced->note) : NULL;
+	if (decided->decision_id != 0)
+	{
+		Assert(statement->nnumbered == statement->ndecided - 1);
+		statement->nnumbered = statement->ndecided;
+	}
 	MemoryContextSwitchTo(caller);
 }
 
@@ -197,6 +232,14 @@ policy_statement_find(GuardStatement *statement, int64 decision_id)
 			high = middle - 1;
 	}
 	return NULL;
+}
+
+const Decided *
+policy_statement_decided(GuardStatement *statement, int place)
+{
+	if (place >= statement->nnumbered)
+		number_decided(statement, decision_sequence());
+	return &statement->decided[place];
 }
 
 void

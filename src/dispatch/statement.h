@@ -19,7 +19,7 @@
 /* What BEFORE decided of a row, for AFTER to record. */
 typedef struct Decided
 {
-	int64		decision_id;
+	int64		decision_id;	/* 0: not taken yet */
 	TimestampTz at;
 	const char *source;
 	uint64		content;		/* job_row_content() */
@@ -52,6 +52,7 @@ typedef struct GuardStatement
 	Decided    *decided;
 	int			ndecided;
 	int			capacity;
+	int			nnumbered;		/* those that have their id: the first ones */
 	int			next_decided;	/* where the next one to be recorded is likely */
 	List	   *pinned;			/* policies that verdicts point into */
 	text	   *snapshot;		/* the last one's, shared */
@@ -69,12 +70,25 @@ extern GuardStatement *policy_statement(FunctionCallInfo fcinfo);
 /* Who calls, read once and again where that changes. */
 extern const PolicyCaller *policy_statement_caller(GuardStatement *statement);
 
-/* Keeps a decision, copying what would not live long enough. */
+/*
+ * The next decision's id.  Its transaction has an id of its own before: see
+ * policy.sealable_through() in sql/60_evidence.sql.  What was decided before without an
+ * id gets one first: ids are in the order of decisions.
+ */
+extern int64 policy_next_decision_id(void);
+
+/*
+ * Keeps a decision, copying what would not live long enough.  One that has no id yet
+ * takes it when it is recorded, or when the next id is taken.
+ */
 extern void policy_statement_keep(GuardStatement *statement, const PolicyEnforced *enforced,
 								  uint64 content, bool is_given, Jsonb *given);
 
 /* The decision of that id, NULL where this statement did not make it. */
 extern Decided *policy_statement_find(GuardStatement *statement, int64 decision_id);
+
+/* The decision that was the place-th to be kept, numbered. */
+extern const Decided *policy_statement_decided(GuardStatement *statement, int place);
 
 /* What it decided, of a job, for policy_record() and policy_approvals_sync(). */
 extern void policy_statement_enforced(const Decided *decided, Jsonb *job,

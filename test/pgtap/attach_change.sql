@@ -1,5 +1,5 @@
 \ir attach.psql
-SELECT plan(84);
+SELECT plan(88);
 SELECT release('v1', first_rules() || '
   - {id: twice, match: {topics: ["twice.*"]}, decision: require_approval, approval: {min_approvals: 2}}
   - {id: rare_too, match: {topics: ["rare.*"]}, decision: allow}
@@ -277,6 +277,33 @@ INSERT INTO shop.keyed AS k (topic, key) VALUES ('prod.a', 'k') ON CONFLICT (key
 SELECT is((SELECT status FROM shop.keyed WHERE key = 'k'), 'held', 'dangerous content that is swapped in is held');
 INSERT INTO shop.keyed AS k (topic, key) VALUES ('read.b', 'k') ON CONFLICT (key) DO UPDATE SET topic = excluded.topic;
 SELECT is((SELECT (status, run_at)::text FROM shop.keyed WHERE key = 'k'), '(pending,"2020-01-01 00:00:00+00")', 'and harmless content goes on when its client wanted it to');
+
+--
+-- Many rows in one statement, and what is done to them before its end
+--
+CREATE TABLE shop.many (LIKE shop.jobs INCLUDING ALL, short text GENERATED ALWAYS AS (left(topic, 3)) STORED);
+SELECT policy_attach('shop.many', 'table') \g /dev/null
+INSERT INTO shop.many (topic, status) VALUES ('read.a', 'done'), ('read.b', 'pending'), ('prod.c', 'pending'), ('read.d', 'failed'), ('read.e', 'pending');
+SELECT is((SELECT string_agg(m.topic || ' ' || m.status || ' ' || decided_of(m.id::text, 'shop.many'), '; ' ORDER BY m.id) FROM shop.many m),
+	'read.a done none; read.b pending submit ALLOW read; prod.c held submit REQUIRE_APPROVAL prod; read.d failed none; read.e pending submit ALLOW read',
+	'each row of a statement is read for itself, generated columns or not');
+SELECT throws_ok($$INSERT INTO shop.many (topic, status) VALUES ('prod.a', 'pending'), ('prod.b', 'running')$$, 'PE008', NULL,
+	'one that comes in running after one that waits is refused as such');
+CREATE FUNCTION shop.rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE shop.early SET topic = 'prod.x' WHERE topic = 'read.x';
+	RETURN NULL;
+END
+$$;
+CREATE TABLE shop.early (LIKE shop.jobs INCLUDING ALL);
+SELECT policy_attach('shop.early', 'table') \g /dev/null
+CREATE TRIGGER early AFTER INSERT ON shop.early FOR EACH ROW EXECUTE FUNCTION shop.rewrite();
+INSERT INTO shop.early (topic) VALUES ('read.a'), ('read.x') \g /dev/null
+SELECT is((SELECT string_agg(e.status || ' ' || decided_of(e.id::text, 'shop.early'), '; ' ORDER BY e.id) FROM shop.early e),
+	'pending submit ALLOW read; held submit ALLOW read, update REQUIRE_APPROVAL prod',
+	'decisions are numbered in the order in which they were made, though a trigger changes the row before it is recorded');
+SELECT is((SELECT (g.decision_id = max(d.decision_id))::text FROM policy.guarded_jobs g JOIN policy.decisions d USING (job_table, job_key)
+	WHERE g.job_table = 'shop.early' GROUP BY g.decision_id), 'true', 'and the last of them is what is kept');
 
 SELECT * FROM finish();
 ROLLBACK;
