@@ -36,7 +36,7 @@ my %sections = (
 # how long pgbench runs.
 my %sizes = (
 	full => {
-		jobs => 1_000_000, rounds => 7, sample => 4_000, looks => 2_000_000, inserted => 200_000, seconds => 6 },
+		jobs => 1_000_000, rounds => 7, sample => 4_000, looks => 2_000_000, inserted => 200_000, seconds => 4 },
 	quick => {
 		jobs => 200_000, rounds => 5, sample => 4_000, looks => 500_000, inserted => 50_000, seconds => 2 });
 
