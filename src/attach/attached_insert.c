@@ -311,7 +311,7 @@ decide_insert(AttachedStatement *statement, AttachedTable *table, HeapTuple give
 	HeapTuple	formed;
 	TimestampTz retry_at;
 	MemoryContext mine;
-	const		AttachedComing *coming;
+	const AttachedComing *coming;
 	bool		started;
 
 	(void) policy_statement_caller(guard);

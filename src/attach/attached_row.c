@@ -131,7 +131,7 @@ coming_image(AttachedTable *table, AttrNumber column, Datum *space, bool *isnull
 static bool
 comes_again(AttachedTable *table)
 {
-	const		AttachedComing *coming = &table->coming;
+	const AttachedComing *coming = &table->coming;
 
 	if (!coming->is_known)
 		return false;
@@ -168,7 +168,7 @@ remember_coming(AttachedTable *table)
 	}
 }
 
-const		AttachedComing *
+const AttachedComing *
 attached_coming(AttachedTable *table, HeapTuple row)
 {
 	AttachedComing *coming = &table->coming;

@@ -389,7 +389,7 @@ make_context(AttachedTable *table)
 
 /* What an expression of two rows reads of the one that comes in. */
 static void
-add_coming(AttachedComing * coming, Expr *expression)
+add_coming(AttachedComing *coming, Expr *expression)
 {
 	Bitmapset  *columns = attach_expression_columns(expression, OUTER_VAR);
 	int			member = -1;

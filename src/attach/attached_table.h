@@ -59,7 +59,7 @@ typedef struct AttachedComing
 	bool		nulls[ATTACHED_COMING_COLUMNS];
 	Size		sizes[ATTACHED_COMING_COLUMNS];
 	char		bytes[ATTACHED_COMING_COLUMNS][ATTACHED_COMING_SIZE];
-}			AttachedComing;
+} AttachedComing;
 
 typedef struct AttachedTable
 {
