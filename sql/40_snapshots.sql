@@ -8,6 +8,50 @@ CREATE FUNCTION policy.document_sha256(document policy_document) RETURNS bytea
 COMMENT ON FUNCTION policy.document_sha256(policy_document) IS
 	'The SHA-256 of a document''s text, 32 bytes, from its header.';
 
+CREATE TYPE policy.tree;
+
+CREATE FUNCTION policy.tree_in(cstring) RETURNS policy.tree
+	AS 'MODULE_PATHNAME', 'policy_tree_in' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION policy.tree_in(cstring) IS
+	'Input: empty, whatever the text is. A tree comes from its document alone.';
+
+CREATE FUNCTION policy.tree_out(policy.tree) RETURNS cstring
+	AS 'MODULE_PATHNAME', 'policy_tree_out' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION policy.tree_out(policy.tree) IS
+	'Output: empty. The document is the text.';
+
+CREATE FUNCTION policy.tree_recv(internal) RETURNS policy.tree
+	AS 'MODULE_PATHNAME', 'policy_tree_recv' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION policy.tree_recv(internal) IS
+	'Binary input: empty, whatever is sent.';
+
+CREATE FUNCTION policy.tree_send(policy.tree) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'policy_tree_send' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION policy.tree_send(policy.tree) IS
+	'Binary output: empty.';
+
+CREATE TYPE policy.tree (
+	INPUT = policy.tree_in,
+	OUTPUT = policy.tree_out,
+	RECEIVE = policy.tree_recv,
+	SEND = policy.tree_send,
+	INTERNALLENGTH = VARIABLE,
+	ALIGNMENT = int4,
+	STORAGE = main
+);
+COMMENT ON TYPE policy.tree IS
+	'A document as a new session reads it fastest. Its text form is empty: it comes from its document alone, and no dump brings one in.';
+
+-- So that a row of policy.snapshots can be compared with another.
+CREATE CAST (policy.tree AS bytea) WITHOUT FUNCTION AS IMPLICIT;
+COMMENT ON CAST (policy.tree AS bytea) IS 'The stored bytes.';
+
+CREATE FUNCTION policy.document_tree(document policy_document) RETURNS policy.tree
+	AS 'MODULE_PATHNAME', 'policy_tree_of_document'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION policy.document_tree(policy_document) IS
+	'A document''s tree, compressed; NULL where that would take more room than a row has. Raises data_corrupted where the stored document is damaged.';
+
 CREATE FUNCTION policy.check_document(document policy_document) RETURNS void
 	AS 'MODULE_PATHNAME', 'policy_check_document'
 	LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
@@ -42,10 +86,16 @@ CREATE TABLE policy.snapshots (
 	note text,
 	staged_by text NOT NULL,
 	staged_at timestamptz NOT NULL,
+	tree policy.tree,
 	CONSTRAINT snapshots_pkey PRIMARY KEY (snapshot)
 );
 -- Neither here nor in policy.releases is there a CHECK or a generated column: what a new
 -- session must load of a table's definition is a tenth of its first decision.
+-- The document is out of line, and the tree in the row: what lies beside a tree is to
+-- stay there too.
+ALTER TABLE policy.snapshots ALTER snapshot SET STORAGE MAIN;
+ALTER TABLE policy.snapshots ALTER sha256 SET STORAGE MAIN;
+ALTER TABLE policy.snapshots ALTER staged_by SET STORAGE MAIN;
 COMMENT ON TABLE policy.snapshots IS 'Immutable, named policies. Append-only.';
 COMMENT ON COLUMN policy.snapshots.snapshot IS 'The name, 1 to 128 characters, none a control character.';
 COMMENT ON COLUMN policy.snapshots.document IS 'The policy.';
@@ -53,6 +103,7 @@ COMMENT ON COLUMN policy.snapshots.sha256 IS 'SHA-256 of the policy''s text.';
 COMMENT ON COLUMN policy.snapshots.note IS 'What its author said of it.';
 COMMENT ON COLUMN policy.snapshots.staged_by IS 'The login that staged it; the role that was set, of a login with the duty proxy.';
 COMMENT ON COLUMN policy.snapshots.staged_at IS 'When it was staged.';
+COMMENT ON COLUMN policy.snapshots.tree IS 'The policy as a new session reads it, which has no text form; NULL for one that is too large to be kept in the row.';
 
 CREATE FUNCTION policy.check_snapshot() RETURNS trigger
 	LANGUAGE plpgsql
@@ -67,11 +118,12 @@ BEGIN
 			HINT = 'A name has 1 to 128 characters, none of them a control character.';
 	END IF;
 	NEW.sha256 := policy.document_sha256(NEW.document);
+	NEW.tree := policy.document_tree(NEW.document);
 	RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION policy.check_snapshot() IS
-	'Trigger of policy.snapshots: sets sha256, whatever is given. Raises check_violation for a name that is too short or long, or has control characters.';
+	'Trigger of policy.snapshots: sets sha256 and tree, whatever is given. Raises check_violation for a name that is too short or long, or has control characters.';
 
 CREATE TRIGGER check_snapshot BEFORE INSERT ON policy.snapshots
 	FOR EACH ROW EXECUTE FUNCTION policy.check_snapshot();
@@ -82,7 +134,7 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON policy.snapshots
 ALTER TABLE policy.snapshots ENABLE ALWAYS TRIGGER check_snapshot;
 ALTER TABLE policy.snapshots ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE policy.snapshots ENABLE ALWAYS TRIGGER refuse_truncate;
-COMMENT ON TRIGGER check_snapshot ON policy.snapshots IS 'A name that can be printed, and the text''s own SHA-256.';
+COMMENT ON TRIGGER check_snapshot ON policy.snapshots IS 'A name that can be printed, and the text''s own SHA-256 and tree.';
 COMMENT ON TRIGGER refuse_change ON policy.snapshots IS 'Append-only: raises PE011.';
 COMMENT ON TRIGGER refuse_truncate ON policy.snapshots IS 'Append-only: raises PE011.';
 

@@ -26,7 +26,10 @@ typedef struct PolicyDocument
 	char		source[FLEXIBLE_ARRAY_MEMBER];	/* not NUL-terminated */
 } PolicyDocument;
 
-/* The CRC-32C is over the digest and the tree: a tree goes with one source. */
+/*
+ * What a stored tree begins with, in a document or apart from it.  The CRC-32C is over
+ * the digest and the tree: a tree goes with one source.
+ */
 typedef struct PolicyTreeHeader
 {
 	uint32		version;
@@ -60,5 +63,23 @@ extern void policy_document_verify(const PolicyDocument *document, uint8 *digest
  * tree is not what was written.
  */
 extern char *policy_document_tree(Datum document, uint8 *digest, int *len);
+
+/*
+ * The same of a policy.tree, the type of a tree that is stored apart from its document.
+ * NULL also where it is of another document than the one with that digest.
+ */
+extern char *policy_stored_tree(Datum stored, const uint8 *digest, int *len);
+
+/* Writes a tree behind its header, which takes the room of a PolicyTreeHeader more. */
+extern void policy_tree_store(char *to, const uint8 *digest, const char *tree, int len);
+
+/*
+ * The tree in bytes that policy_tree_store() has written, size of them; NULL where this
+ * version does not read it.  Raises data_corrupted where it is not what was written.
+ */
+extern char *policy_tree_stored(char *bytes, Size size, const uint8 *digest, int *len);
+
+/* Raises data_corrupted: a stored length does not fit. */
+extern void policy_document_report_damaged(void);
 
 #endif							/* POLICY_DOCUMENT_H */

@@ -11,7 +11,6 @@
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "libpq/pqformat.h"
-#include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -37,8 +36,8 @@ PG_FUNCTION_INFO_V1(policy_document_hash);
 PG_FUNCTION_INFO_V1(policy_document_hash_extended);
 PG_FUNCTION_INFO_V1(policy_document_sha256);
 
-static void
-report_corrupted(void)
+void
+policy_document_report_damaged(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -54,20 +53,8 @@ source_length(const PolicyDocument *document)
 
 	if (size < POLICY_DOCUMENT_HEADER_BYTES ||
 		document->source_len > size - POLICY_DOCUMENT_HEADER_BYTES)
-		report_corrupted();
+		policy_document_report_damaged();
 	return (int) document->source_len;
-}
-
-static uint32
-tree_crc(const uint8 *digest, const char *tree, int len)
-{
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, digest, POLICY_DIGEST_LENGTH);
-	COMP_CRC32C(crc, tree, len);
-	FIN_CRC32C(crc);
-	return crc;
 }
 
 /* A document's bytes from offset on, at most len of them, as varlena. */
@@ -82,7 +69,7 @@ static void
 read_header(struct varlena *beginning, PolicyDocument *header)
 {
 	if (VARSIZE_ANY_EXHDR(beginning) < POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ)
-		report_corrupted();
+		policy_document_report_damaged();
 	memcpy((char *) header + VARHDRSZ, VARDATA_ANY(beginning),
 		   POLICY_DOCUMENT_HEADER_BYTES - VARHDRSZ);
 }
@@ -112,8 +99,7 @@ policy_document_digest(Datum document, uint8 *digest)
 char *
 policy_document_tree(Datum document, uint8 *digest, int *len)
 {
-	PolicyDocument document_header = {0};
-	PolicyTreeHeader header;
+	PolicyDocument header = {0};
 	Size		size = toast_raw_datum_size(document);
 	Size		offset;
 	Size		skipped = 0;
@@ -121,25 +107,20 @@ policy_document_tree(Datum document, uint8 *digest, int *len)
 	struct varlena *part = read_part(document, VARHDRSZ,
 									 size <= READ_AT_ONCE ? size : POLICY_DOCUMENT_HEADER_BYTES);
 
-	read_header(part, &document_header);
-	offset = MAXALIGN(POLICY_DOCUMENT_HEADER_BYTES + (Size) document_header.source_len);
-	if (document_header.format != POLICY_DOCUMENT_FORMAT || size < offset + sizeof(header))
+	read_header(part, &header);
+	offset = MAXALIGN(POLICY_DOCUMENT_HEADER_BYTES + (Size) header.source_len);
+	if (header.format != POLICY_DOCUMENT_FORMAT || size < offset + sizeof(PolicyTreeHeader))
 		return NULL;
 	if (size <= READ_AT_ONCE)
 		skipped = offset - VARHDRSZ;
 	else
 		part = read_part(document, offset, size - offset);
-	if (VARSIZE_ANY_EXHDR(part) < skipped + sizeof(header))
-		report_corrupted();
-	memcpy(&header, VARDATA_ANY(part) + skipped, sizeof(header));
-	if (header.version != POLICY_TREE_VERSION)
-		return NULL;
-	tree = VARDATA_ANY(part) + skipped + sizeof(header);
-	if (header.len != VARSIZE_ANY_EXHDR(part) - skipped - sizeof(header) ||
-		header.crc != tree_crc(document_header.digest, tree, header.len))
-		report_corrupted();
-	memcpy(digest, document_header.digest, POLICY_DIGEST_LENGTH);
-	*len = header.len;
+	if (VARSIZE_ANY_EXHDR(part) < skipped)
+		policy_document_report_damaged();
+	tree = policy_tree_stored(VARDATA_ANY(part) + skipped, VARSIZE_ANY_EXHDR(part) - skipped,
+							  header.digest, len);
+	if (tree != NULL)
+		memcpy(digest, header.digest, POLICY_DIGEST_LENGTH);
 	return tree;
 }
 
@@ -175,18 +156,6 @@ check_source(const char *source, int len, StringInfo tree)
 	MemoryContextDelete(context);
 }
 
-static void
-append_tree(PolicyDocument *document, Size offset, const StringInfoData *tree)
-{
-	PolicyTreeHeader header;
-
-	header.version = POLICY_TREE_VERSION;
-	header.len = (uint32) tree->len;
-	header.crc = tree_crc(document->digest, tree->data, tree->len);
-	memcpy((char *) document + offset, &header, sizeof(header));
-	memcpy((char *) document + offset + sizeof(header), tree->data, tree->len);
-}
-
 static PolicyDocument *
 make_document(const char *source, int len)
 {
@@ -206,7 +175,7 @@ make_document(const char *source, int len)
 	document->source_len = (uint32) len;
 	memcpy(document->source, source, len);
 	if (tree.len > 0)
-		append_tree(document, tree_offset, &tree);
+		policy_tree_store((char *) document + tree_offset, document->digest, tree.data, tree.len);
 	pfree(tree.data);
 	return document;
 }

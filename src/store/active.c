@@ -224,13 +224,13 @@ load_shielded(const SnapshotRow *row, char **cause)
 	PolicyTimeLimit limit;
 
 	if (IsInParallelMode())
-		return policy_cache_load(snapshot_document(row), policy_time_limit(&limit));
+		return policy_cache_load_snapshot(row, policy_time_limit(&limit));
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		policy = policy_cache_load(snapshot_document(row), policy_time_limit(&limit));
+		policy = policy_cache_load_snapshot(row, policy_time_limit(&limit));
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -404,7 +404,7 @@ policy_snapshot_pin(text *name)
 	open_named(name, statement_snapshot(), &row);
 	policy = snapshot_digest(&row, digest) ? policy_cache_pin(digest) : NULL;
 	if (policy == NULL)
-		policy = policy_cache_load(snapshot_document(&row), policy_time_limit(&limit));
+		policy = policy_cache_load_snapshot(&row, policy_time_limit(&limit));
 	snapshot_close(&row);
 	return policy;
 }

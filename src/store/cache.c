@@ -100,28 +100,49 @@ compile_source(Datum datum, PolicyBudget *budget)
 }
 
 static CompiledPolicy *
-compile_document(Datum datum, PolicyBudget *budget)
+compile_tree(const char *bytes, int len, const uint8 *digest, PolicyBudget *budget)
 {
-	uint8		digest[POLICY_DIGEST_LENGTH];
-	int			len;
-	char	   *bytes = policy_document_tree(datum, digest, &len);
 	PolicyTree	tree;
 	Policy		policy;
 
-	if (bytes == NULL)
-		return compile_source(datum, budget);
 	policy_tree_open(&tree, bytes, len, &policy);
 	return policy_compile(&policy, &tree, digest, TopMemoryContext, budget);
 }
 
-CompiledPolicy *
-policy_cache_load(Datum datum, PolicyBudget *budget)
+static CompiledPolicy *
+compile_document(Datum document, PolicyBudget *budget)
+{
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	int			len;
+	char	   *bytes = policy_document_tree(document, digest, &len);
+
+	if (bytes == NULL)
+		return compile_source(document, budget);
+	return compile_tree(bytes, len, digest, budget);
+}
+
+static CompiledPolicy *
+compile_snapshot(const SnapshotRow *row, PolicyBudget *budget)
+{
+	uint8		digest[POLICY_DIGEST_LENGTH];
+	int			len;
+	char	   *bytes = snapshot_tree(row, digest, &len);
+
+	if (bytes == NULL)
+		return compile_document(snapshot_document(row), budget);
+	return compile_tree(bytes, len, digest, budget);
+}
+
+/* Of the row where there is one, else of the document. */
+static CompiledPolicy *
+load(const SnapshotRow *row, Datum document, PolicyBudget *budget)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "policy document",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(work);
-	CompiledPolicy *compiled = compile_document(datum, budget);
+	CompiledPolicy *compiled = row != NULL ? compile_snapshot(row, budget) :
+	compile_document(document, budget);
 
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(work);
@@ -132,4 +153,16 @@ policy_cache_load(Datum datum, PolicyBudget *budget)
 	compiled->references = 1;
 	enter(compiled);
 	return compiled;
+}
+
+CompiledPolicy *
+policy_cache_load(Datum document, PolicyBudget *budget)
+{
+	return load(NULL, document, budget);
+}
+
+CompiledPolicy *
+policy_cache_load_snapshot(const SnapshotRow *row, PolicyBudget *budget)
+{
+	return load(row, (Datum) 0, budget);
 }

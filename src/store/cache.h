@@ -10,6 +10,7 @@
 #define POLICY_CACHE_H
 
 #include "engine/compile.h"
+#include "store/release.h"
 
 /* Each pin is given back by policy_cache_unpin(). */
 extern CompiledPolicy *policy_cache_pin(const uint8 *digest);
@@ -21,5 +22,8 @@ extern void policy_cache_unpin(CompiledPolicy *policy);
  * and program_limit_exceeded where the budget runs out; nothing stays after an error.
  */
 extern CompiledPolicy *policy_cache_load(Datum document, PolicyBudget *budget);
+
+/* The same of a snapshot's, from the tree beside it where there is one. */
+extern CompiledPolicy *policy_cache_load_snapshot(const SnapshotRow *row, PolicyBudget *budget);
 
 #endif							/* POLICY_CACHE_H */

@@ -33,7 +33,8 @@ enum
 {
 	SNAPSHOTS_SNAPSHOT = 1,
 	SNAPSHOTS_DOCUMENT,
-	SNAPSHOTS_SHA256
+	SNAPSHOTS_SHA256,
+	SNAPSHOTS_TREE = 7
 };
 
 static void
@@ -178,6 +179,18 @@ snapshot_digest(const SnapshotRow *row, uint8 *digest)
 		return false;
 	memcpy(digest, VARDATA_ANY(sha256), POLICY_DIGEST_LENGTH);
 	return true;
+}
+
+char *
+snapshot_tree(const SnapshotRow *row, uint8 *digest, int *len)
+{
+	bool		isnull;
+	Datum		tree = heap_getattr(row->tuple, SNAPSHOTS_TREE,
+									RelationGetDescr(row->relation), &isnull);
+
+	if (isnull || !snapshot_digest(row, digest))
+		return NULL;
+	return policy_stored_tree(tree, digest, len);
 }
 
 void

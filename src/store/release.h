@@ -36,6 +36,12 @@ extern void snapshot_open(text *name, Snapshot snapshot, SnapshotRow *row);
 /* The digest that is stored beside the document; false where there is none. */
 extern bool snapshot_digest(const SnapshotRow *row, uint8 *digest);
 
+/*
+ * The tree that is stored beside the document, and its digest; NULL where there is
+ * none, or none of the digest that is stored.  In the current memory context, or the row.
+ */
+extern char *snapshot_tree(const SnapshotRow *row, uint8 *digest, int *len);
+
 /* Maybe toasted: to be read before the row is closed. */
 extern Datum snapshot_document(const SnapshotRow *row);
 

@@ -35,7 +35,7 @@ sub state
 
 	return $node->safe_psql('postgres', <<'SQL');
 SELECT s.snapshot, md5(document::text), octet_length(document::text), encode(sha256, 'hex'),
-	sha256 = sha256(convert_to(document::text, 'UTF8')), note, staged_by, extract(epoch FROM staged_at)
+	sha256 = sha256(convert_to(document::text, 'UTF8')), octet_length(tree), note, staged_by, extract(epoch FROM staged_at)
 FROM policy.snapshots s ORDER BY s.snapshot;
 SELECT release_id, action, snapshot, previous_snapshot, note, released_by, extract(epoch FROM released_at),
 	simulation_id, override_reason, loosened

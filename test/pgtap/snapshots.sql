@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(105);
+SELECT plan(119);
 
 CREATE TABLE texts (name text, source text);
 INSERT INTO texts VALUES ('one', E'version: v1\nrules: [{id: one, decision: allow}]\n'),
@@ -34,7 +34,7 @@ SELECT alike(s.warnings[1], '%no policy is active%', 'and a warning') FROM polic
 --
 -- Staging
 --
-SELECT columns_are('policy', 'snapshots', ARRAY['snapshot', 'document', 'sha256', 'note', 'staged_by', 'staged_at']);
+SELECT columns_are('policy', 'snapshots', ARRAY['snapshot', 'document', 'sha256', 'note', 'staged_by', 'staged_at', 'tree']);
 SELECT is((s.snapshot, s.document::text, s.sha256, s.note, s.staged_by)::text,
 	('one', t.source, sha256(convert_to(t.source, 'UTF8')), 'note of one', session_user::text)::text,
 	'policy_stage returns the snapshot''s row') FROM texts t, stage('one') s WHERE t.name = 'one';
@@ -214,6 +214,8 @@ $$;
 SELECT keep_rules(n) FROM unnest(ARRAY[3, 30, 300]) n \g /dev/null
 ALTER TABLE policy.snapshots ALTER document SET STORAGE EXTENDED;
 SELECT keep_rules(n) FROM unnest(ARRAY[31, 301]) n \g /dev/null
+ALTER TABLE policy.snapshots DISABLE TRIGGER refuse_change;
+UPDATE policy.snapshots SET tree = NULL WHERE snapshot LIKE '% rules';
 SELECT results_eq($$SELECT snapshot COLLATE "default", pg_column_size(document) < 2000, pg_column_compression(document) IS NOT NULL
 		FROM policy.snapshots WHERE snapshot LIKE '% rules' ORDER BY length(document::text)$$,
 	$$VALUES ('3 rules', true, false), ('30 rules', false, false), ('31 rules', false, true),
@@ -223,6 +225,44 @@ SELECT is_empty($$SELECT n FROM unnest(ARRAY[3, 30, 31, 300, 301]) n
 		WHERE policy_simulate(jsonb_build_object('topic', 'job.' || md5(n::text)), n || ' rules')->>'matched_rule'
 			IS DISTINCT FROM 'r' || n$$,
 	'and each decides by its last rule');
+
+--
+-- A small policy's tree is in its row, and stands for its own document alone.
+--
+SELECT keep_rules(n) FROM unnest(ARRAY[4, 40, 400, 41]) n \g /dev/null
+CREATE FUNCTION decides(rules integer) RETURNS text LANGUAGE sql AS $$
+	SELECT policy_simulate(jsonb_build_object('topic', 'job.' || md5(rules::text)), rules || ' rules')->>'matched_rule'
+$$;
+SELECT is((SELECT array_agg(octet_length(tree) > 0 ORDER BY staged_at, snapshot COLLATE "C") FROM policy.snapshots WHERE snapshot IN ('4 rules', '40 rules', '41 rules')),
+	'{t,t,t}', 'a small policy has its tree in its row');
+SELECT is(tree, NULL, 'a large one has none') FROM policy.snapshots WHERE snapshot = '400 rules';
+SELECT is(decides(400), 'r400', 'and decides');
+SELECT is(tree::text || '.', '.', 'a tree has no text') FROM policy.snapshots WHERE snapshot = '4 rules';
+SELECT is(octet_length('no tree'::policy.tree), 0, 'and none comes from a text');
+SELECT is((SELECT count(*) FROM (SELECT DISTINCT * FROM policy.snapshots) s), (SELECT count(*) FROM policy.snapshots),
+	'a snapshot''s row can be compared with others');
+UPDATE policy.snapshots SET document = '{version: v1, rules: []}' WHERE snapshot = '40 rules';
+SELECT is(decides(40), 'r40', 'a new session reads the tree and not the document');
+UPDATE policy.snapshots SET tree = (SELECT tree FROM policy.snapshots WHERE snapshot = '4 rules') WHERE snapshot = '41 rules';
+SELECT is(decides(41), 'r41', 'but no tree of another document');
+SELECT keep_rules(n) FROM unnest(ARRAY[5, 6]) n \g /dev/null
+UPDATE policy.snapshots SET tree = '' WHERE snapshot = '5 rules';
+SELECT is(decides(5), 'r5', 'nor an empty one, as data that is restored without triggers has it');
+CREATE CAST (bytea AS policy.tree) WITHOUT FUNCTION;
+CREATE FUNCTION damaged(bytes bytea) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE policy.snapshots SET tree = bytes::policy.tree WHERE snapshot = '6 rules';
+	RETURN decides(6);
+EXCEPTION WHEN data_corrupted THEN
+	RETURN SQLERRM;
+END
+$$;
+CREATE TEMP TABLE good AS SELECT tree::bytea AS bytes FROM policy.snapshots WHERE snapshot = '6 rules';
+SELECT is(damaged(damaged_bytes), 'stored policy_document is damaged', 'a damaged tree is an error: ' || what)
+FROM good, LATERAL (VALUES ('one other bit', set_bit(bytes, 8 * length(bytes) - 20, 1 - get_bit(bytes, 8 * length(bytes) - 20))),
+	('one byte less', substr(bytes, 1, length(bytes) - 1)), ('one byte more', bytes || '\x00'),
+	('half a header', substr(bytes, 1, 38))) AS t(what, damaged_bytes);
+SELECT is(damaged(set_byte(bytes, 32, 99)), 'r6', 'one of another version is passed over') FROM good;
 
 SELECT * FROM finish();
 ROLLBACK;
