@@ -55,6 +55,29 @@ enum
 
 #define ATTACHED_NCOLUMNS ATTACHED_AT
 
+static const Oid column_types[ATTACHED_NCOLUMNS + 1] = {
+	[ATTACHED_ID] = INT8OID,
+	[ATTACHED_RELATION] = REGCLASSOID,
+	[ATTACHED_JOB_TABLE] = TEXTOID,
+	[ATTACHED_PRESET] = TEXTOID,
+	[ATTACHED_JOB] = TEXTOID,
+	[ATTACHED_JOB_KEY] = TEXTOID,
+	[ATTACHED_HOLD_COLUMNS] = JSONBOID,
+	[ATTACHED_DENY_COLUMNS] = JSONBOID,
+	[ATTACHED_THROTTLE_COLUMNS] = JSONBOID,
+	[ATTACHED_ALLOW_COLUMNS] = JSONBOID,
+	[ATTACHED_RELEASE_COLUMNS] = JSONBOID,
+	[ATTACHED_MATERIAL] = TEXTARRAYOID,
+	[ATTACHED_STARTS] = TEXTOID,
+	[ATTACHED_ENDS] = TEXTOID,
+	[ATTACHED_UNDO] = TEXTOID,
+	[ATTACHED_ON_DENY] = TEXTOID,
+	[ATTACHED_NOTIFY] = TEXTOID,
+	[ATTACHED_COLUMNS] = TEXTARRAYOID,
+	[ATTACHED_BY] = REGROLEOID,
+	[ATTACHED_AT] = TIMESTAMPTZOID,
+};
+
 /* The session's, in TopMemoryContext. */
 static List *tables = NIL;
 
@@ -96,9 +119,11 @@ attached_table_init(void)
 static void
 copy_row(HeapTuple tuple, TupleDesc tupdesc, AttachedRow *row)
 {
-	if (tupdesc->natts != ATTACHED_NCOLUMNS)
-		policy_report_altered("attached_tables");
-	heap_deform_tuple(heap_copytuple(tuple), tupdesc, row->values + 1, row->nulls + 1);
+	HeapTuple	copy = heap_copytuple(tuple);
+
+	policy_check_columns("attached_tables", tupdesc, column_types + 1, ATTACHED_NCOLUMNS);
+	for (int i = 1; i <= ATTACHED_NCOLUMNS; i++)
+		row->values[i] = heap_getattr(copy, i, tupdesc, &row->nulls[i]);
 }
 
 static bool

@@ -37,6 +37,22 @@ enum
 
 #define GUARDED_NCOLUMNS GUARDED_IDENTITIES
 
+static const Oid column_types[GUARDED_NCOLUMNS + 1] = {
+	[GUARDED_JOB_KEY] = TEXTOID,
+	[GUARDED_JOB_TABLE] = TEXTOID,
+	[GUARDED_ROW_KEY] = JSONBOID,
+	[GUARDED_STATE] = TEXTOID,
+	[GUARDED_DECISION_ID] = INT8OID,
+	[GUARDED_DECIDED_AT] = TIMESTAMPTZOID,
+	[GUARDED_CONSTRAINTS] = JSONBOID,
+	[GUARDED_RUN_AFTER] = TIMESTAMPTZOID,
+	[GUARDED_STARTED_AT] = TIMESTAMPTZOID,
+	[GUARDED_WANTED] = JSONBOID,
+	[GUARDED_ASKED_BY] = TEXTOID,
+	[GUARDED_ASKED_VIA] = TEXTOID,
+	[GUARDED_IDENTITIES] = JSONBOID,
+};
+
 /* A job that nothing is kept of. */
 #define STATE_GONE "gone"
 
@@ -116,9 +132,9 @@ read_tuple(HeapTuple tuple, TupleDesc tupdesc, GuardedJob *guarded)
 	Datum		values[GUARDED_NCOLUMNS + 1];
 	bool		nulls[GUARDED_NCOLUMNS + 1];
 
-	if (tupdesc->natts != GUARDED_NCOLUMNS)
-		policy_report_altered("guarded_jobs");
-	heap_deform_tuple(tuple, tupdesc, values + 1, nulls + 1);
+	policy_check_columns("guarded_jobs", tupdesc, column_types + 1, GUARDED_NCOLUMNS);
+	for (int i = 1; i <= GUARDED_NCOLUMNS; i++)
+		values[i] = heap_getattr(tuple, i, tupdesc, &nulls[i]);
 	guarded->is_kept = true;
 	guarded->row_key = DatumGetJsonbPCopy(values[GUARDED_ROW_KEY]);
 	guarded->state = TextDatumGetCString(values[GUARDED_STATE]);

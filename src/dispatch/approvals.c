@@ -51,6 +51,30 @@ enum
 
 #define APPROVAL_NCOLUMNS APPROVAL_REQUESTED_VIA
 
+static const Oid column_types[APPROVAL_NCOLUMNS + 1] = {
+	[APPROVAL_ID] = INT8OID,
+	[APPROVAL_DECISION_ID] = INT8OID,
+	[APPROVAL_DECIDED_AT] = TIMESTAMPTZOID,
+	[APPROVAL_JOB_TABLE] = TEXTOID,
+	[APPROVAL_JOB_KEY] = TEXTOID,
+	[APPROVAL_JOB_HASH] = BYTEAOID,
+	[APPROVAL_IMMATERIAL] = TEXTARRAYOID,
+	[APPROVAL_SNAPSHOT] = TEXTOID,
+	[APPROVAL_RULE] = TEXTOID,
+	[APPROVAL_STATUS] = TEXTOID,
+	[APPROVAL_REQUIRED] = INT4OID,
+	[APPROVAL_APPROVERS] = TEXTARRAYOID,
+	[APPROVAL_ALLOW_SELF] = BOOLOID,
+	[APPROVAL_ATTEMPTS] = INT4OID,
+	[APPROVAL_SUPERSEDED_BY] = INT8OID,
+	[APPROVAL_SUPERSEDED_AT] = TIMESTAMPTZOID,
+	[APPROVAL_REQUESTED_BY] = TEXTOID,
+	[APPROVAL_REQUESTED_AT] = TIMESTAMPTZOID,
+	[APPROVAL_EXPIRES_AT] = TIMESTAMPTZOID,
+	[APPROVAL_RESOLVED_AT] = TIMESTAMPTZOID,
+	[APPROVAL_REQUESTED_VIA] = TEXTOID,
+};
+
 const char *const policy_approval_statuses[POLICY_APPROVAL_CONSUMED + 1] = {
 	[POLICY_APPROVAL_PENDING] = "pending",
 	[POLICY_APPROVAL_APPROVED] = "approved",
@@ -105,8 +129,7 @@ policy_approval_from_tuple(HeapTuple tuple, TupleDesc tupdesc, JobApproval *appr
 	bytea	   *hash;
 
 	memset(approval, 0, sizeof(JobApproval));
-	if (tupdesc->natts < APPROVAL_NCOLUMNS)
-		policy_report_altered("approvals");
+	policy_check_columns("approvals", tupdesc, column_types + 1, APPROVAL_NCOLUMNS);
 	heap_deform_tuple(tuple, tupdesc, values, nulls);
 	check_not_null(nulls);
 	approval->approval_id = DatumGetInt64(values[APPROVAL_ID - 1]);
@@ -383,7 +406,7 @@ text_array(const char *const *strings, int count)
 RowBatch *
 policy_approvals_batch(void)
 {
-	return row_batch_create("approvals", APPROVAL_NCOLUMNS);
+	return row_batch_create("approvals", column_types + 1, APPROVAL_NCOLUMNS);
 }
 
 /* Asks people, for a rule (NULL: the default). */
@@ -566,6 +589,7 @@ policy_approval_job(HeapTuple tuple, TupleDesc tupdesc, PolicyJobKey *key)
 {
 	bool		isnull;
 
+	policy_check_columns("approvals", tupdesc, column_types + 1, APPROVAL_NCOLUMNS);
 	key->table = TextDatumGetCString(heap_getattr(tuple, APPROVAL_JOB_TABLE, tupdesc, &isnull));
 	key->key = TextDatumGetCString(heap_getattr(tuple, APPROVAL_JOB_KEY, tupdesc, &isnull));
 	return strcmp(key->table, POLICY_JOBS_TABLE) == 0 ? strtoll(key->key, NULL, 10) : 0;

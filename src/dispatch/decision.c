@@ -6,6 +6,7 @@
 
 #include "access/detoast.h"
 #include "access/table.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -15,6 +16,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "columns.h"
 #include "dispatch/caller.h"
 #include "dispatch/decision.h"
 #include "dispatch/row_writer.h"
@@ -48,6 +50,31 @@ enum
 	DECISION_APPLICATION_NAME,
 	DECISION_NOTE,
 	DECISION_NCOLUMNS
+};
+
+static const Oid column_types[DECISION_NCOLUMNS] = {
+	[DECISION_ID] = INT8OID,
+	[DECISION_DECIDED_AT] = TIMESTAMPTZOID,
+	[DECISION_SOURCE] = TEXTOID,
+	[DECISION_JOB_TABLE] = TEXTOID,
+	[DECISION_JOB_KEY] = TEXTOID,
+	[DECISION_JOB_HASH] = BYTEAOID,
+	[DECISION_TENANT_ID] = TEXTOID,
+	[DECISION_ACTOR_ID] = TEXTOID,
+	[DECISION_TOPIC] = TEXTOID,
+	[DECISION_JOB] = JSONBOID,
+	[DECISION_DECISION] = POLICY_OWN_TYPE,
+	[DECISION_REASON] = TEXTOID,
+	[DECISION_MATCHED_RULE] = TEXTOID,
+	[DECISION_MATCHED_RULES] = TEXTARRAYOID,
+	[DECISION_MONITORED_RULES] = TEXTARRAYOID,
+	[DECISION_CONSTRAINTS] = JSONBOID,
+	[DECISION_SNAPSHOT] = TEXTOID,
+	[DECISION_RELEASE_ID] = INT8OID,
+	[DECISION_ROLE] = TEXTOID,
+	[DECISION_SESSION_ROLE] = TEXTOID,
+	[DECISION_APPLICATION_NAME] = TEXTOID,
+	[DECISION_NOTE] = TEXTOID,
 };
 
 /* Who has rows recorded, as a batch's last row names it. */
@@ -357,5 +384,5 @@ policy_record(RowBatch *batch, const PolicyEnforced *enforced, const PolicyJobKe
 RowBatch *
 policy_evidence_batch(void)
 {
-	return row_batch_create("decisions", DECISION_NCOLUMNS);
+	return row_batch_create("decisions", column_types, DECISION_NCOLUMNS);
 }

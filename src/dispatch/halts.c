@@ -51,6 +51,10 @@ enum
 	HALT_RESUMED_AT
 };
 
+static const Oid column_types[] = {
+	INT8OID, JSONBOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID
+};
+
 /* RowExclusiveLock and ShareRowExclusiveLock conflict; RowShareLock and these do not. */
 #define CHECK_LOCK RowExclusiveLock
 #define CHECK_LOCK_OF_HALT ShareRowExclusiveLock
@@ -143,6 +147,8 @@ policy_halt_changed(PG_FUNCTION_ARGS)
 				 errmsg("policy.halt_changed() was called as another trigger than it is"),
 				 errhint("The extension's triggers are made by CREATE EXTENSION alone.")));
 	policy_check_trigger_table(trigger->tg_relation, &halts);
+	policy_check_columns("halts", RelationGetDescr(trigger->tg_relation), column_types,
+						 lengthof(column_types));
 	policy_halts_signal();
 	policy_notify(POLICY_CHANNEL_HALTS,
 				  DatumGetInt64(heap_getattr(trigger->tg_trigtuple, HALT_ID,
@@ -314,6 +320,8 @@ look_at_halts(void)
 	MemoryContextReset(known.context);
 	watched[0] = policy_relation_known(&signal_relation);
 	relation = policy_table_open("halts");
+	policy_check_columns("halts", RelationGetDescr(relation), column_types,
+						 lengthof(column_types));
 	watched[1] = RelationGetRelid(relation);
 	before = signals;
 	caller = MemoryContextSwitchTo(known.context);

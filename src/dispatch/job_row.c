@@ -84,29 +84,13 @@ job_column_by_name(const char *name, int len)
 	return 0;
 }
 
-/*
- * A superuser can drop a column, or change its type; what follows it in a query's
- * rows would then be read as what it is not.
- */
-static void
-check_columns(TupleDesc tupdesc)
-{
-	if (tupdesc->natts < JOB_NCOLUMNS)
-		policy_report_altered("jobs");
-	for (int i = 1; i <= JOB_NCOLUMNS; i++)
-	{
-		if (TupleDescAttr(tupdesc, i - 1)->atttypid != column_types[i])
-			policy_report_altered("jobs");
-	}
-}
-
 void
 job_row_read(HeapTuple tuple, TupleDesc tupdesc, JobRow *row)
 {
 	Datum	   *values;
 	bool	   *nulls;
 
-	check_columns(tupdesc);
+	policy_check_columns("jobs", tupdesc, column_types + 1, JOB_NCOLUMNS);
 	if (tupdesc->natts == JOB_NCOLUMNS)
 	{
 		heap_deform_tuple(tuple, tupdesc, row->values + 1, row->nulls + 1);

@@ -37,7 +37,7 @@ typedef struct RowWriter
 } RowWriter;
 
 RowBatch *
-row_batch_create(const char *table, int ncolumns)
+row_batch_create(const char *table, const Oid *types, int ncolumns)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "policy row batch",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -46,8 +46,7 @@ row_batch_create(const char *table, int ncolumns)
 	Relation	relation = policy_table_open(table);
 
 	batch->table = table;
-	if (RelationGetDescr(relation)->natts < ncolumns)
-		policy_report_altered(table);
+	policy_check_columns(table, RelationGetDescr(relation), types, ncolumns);
 	batch->tupdesc = CreateTupleDescCopy(RelationGetDescr(relation));
 	batch->ncolumns = ncolumns;
 	batch->rows = palloc(sizeof(HeapTuple) * ROW_BATCH_SIZE);

@@ -26,7 +26,11 @@ typedef struct RowBatch
 /* As many rows are written at a time. */
 #define ROW_BATCH_SIZE 1000
 
-extern RowBatch *row_batch_create(const char *table, int ncolumns);
+/*
+ * For rows of that many columns, of these types.  Raises
+ * object_not_in_prerequisite_state where the table's first columns are others.
+ */
+extern RowBatch *row_batch_create(const char *table, const Oid *types, int ncolumns);
 
 /* Adds a row, copying it; writes what has come together once the batch is full. */
 extern void row_batch_add(RowBatch *batch, Datum *values, bool *nulls);

@@ -12,6 +12,7 @@
 #include "utils/syscache.h"
 
 #include "engine/verdict_cache.h"
+#include "columns.h"
 #include "engine/verdict_sql.h"
 
 /* The composite's columns, in order. */
@@ -26,6 +27,17 @@ enum
 	VERDICT_SNAPSHOT,
 	VERDICT_RETRY_AFTER_SEC,
 	VERDICT_NCOLUMNS
+};
+
+static const Oid column_types[VERDICT_NCOLUMNS] = {
+	[VERDICT_DECISION] = POLICY_OWN_TYPE,
+	[VERDICT_REASON] = TEXTOID,
+	[VERDICT_CONSTRAINTS] = JSONBOID,
+	[VERDICT_MATCHED_RULE] = TEXTOID,
+	[VERDICT_MATCHED_RULES] = TEXTARRAYOID,
+	[VERDICT_MONITORED_RULES] = TEXTARRAYOID,
+	[VERDICT_SNAPSHOT] = TEXTOID,
+	[VERDICT_RETRY_AFTER_SEC] = INT4OID,
 };
 
 static Oid
@@ -52,8 +64,12 @@ policy_decision_oids(Oid enumtype, Oid *decisions)
 void
 policy_verdict_shape(TupleDesc tupdesc, VerdictShape *shape)
 {
-	if (tupdesc->natts != VERDICT_NCOLUMNS)
-		elog(ERROR, "policy_verdict has %d columns, not %d", tupdesc->natts, VERDICT_NCOLUMNS);
+	if (tupdesc->natts != VERDICT_NCOLUMNS ||
+		!policy_has_columns(tupdesc, column_types, VERDICT_NCOLUMNS))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the columns of the type policy_verdict have been altered"),
+				 errhint("Take back what was altered: the type is the extension's own.")));
 	shape->tupdesc = tupdesc;
 	shape->no_rules = PointerGetDatum(construct_empty_array(TEXTOID));
 	memset(shape->decisions, 0, sizeof(shape->decisions));

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
 
+#include "columns.h"
 #include "replay/replay_packet.h"
 #include "replay/replay_query.h"
 
@@ -37,6 +38,30 @@
  * by how many jobs flip, and before long most of them are on disk anyway.
  */
 #define FLIPS_IN_MEMORY 256
+
+static const Oid flip_types[FLIP_NCOLUMNS] = {
+	[FLIP_SIMULATION_ID] = INT8OID,
+	[FLIP_FLIP] = INT8OID,
+	[FLIP_DECISION_ID] = INT8OID,
+	[FLIP_DECIDED_AT] = TIMESTAMPTZOID,
+	[FLIP_JOB_TABLE] = TEXTOID,
+	[FLIP_JOB_KEY] = TEXTOID,
+	[FLIP_TENANT_ID] = TEXTOID,
+	[FLIP_ACTOR_ID] = TEXTOID,
+	[FLIP_TOPIC] = TEXTOID,
+	[FLIP_JOB] = JSONBOID,
+	[FLIP_EVALUATED_AT] = TIMESTAMPTZOID,
+	[FLIP_KIND] = TEXTOID,
+	[FLIP_WHY] = TEXTARRAYOID,
+	[FLIP_FROM_DECISION] = POLICY_OWN_TYPE,
+	[FLIP_TO_DECISION] = POLICY_OWN_TYPE,
+	[FLIP_FROM_RULE] = TEXTOID,
+	[FLIP_TO_RULE] = TEXTOID,
+	[FLIP_FROM_REASON] = TEXTOID,
+	[FLIP_TO_REASON] = TEXTOID,
+	[FLIP_FROM_CONSTRAINTS] = JSONBOID,
+	[FLIP_TO_CONSTRAINTS] = JSONBOID,
+};
 
 static void
 check_query_columns(TupleDesc tupdesc)
@@ -410,6 +435,6 @@ replay_query_begin(const int64 *simulation_id, text *candidate, text *base, Time
 	if (simulation_id == NULL)
 		return query;
 	query->simulation_id = *simulation_id;
-	query->flips = row_batch_create("simulation_flips", FLIP_NCOLUMNS);
+	query->flips = row_batch_create("simulation_flips", flip_types, FLIP_NCOLUMNS);
 	return query;
 }

@@ -13,12 +13,14 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
+#include "columns.h"
 #include "store/release.h"
 #include "store/table.h"
 
@@ -34,8 +36,26 @@ enum
 	SNAPSHOTS_SNAPSHOT = 1,
 	SNAPSHOTS_DOCUMENT,
 	SNAPSHOTS_SHA256,
-	SNAPSHOTS_TREE = 7
+	SNAPSHOTS_NOTE,
+	SNAPSHOTS_STAGED_BY,
+	SNAPSHOTS_STAGED_AT,
+	SNAPSHOTS_TREE
 };
+
+static const Oid snapshot_types[] = {
+	TEXTOID, POLICY_OWN_TYPE, BYTEAOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, POLICY_OWN_TYPE
+};
+
+/* Of releases, what is read here is of the view policy.active too, and so cannot be altered. */
+static Relation
+open_snapshots(void)
+{
+	Relation	relation = policy_table_open("snapshots");
+
+	policy_check_columns("snapshots", RelationGetDescr(relation), snapshot_types,
+						 lengthof(snapshot_types));
+	return relation;
+}
 
 static void
 refuse_null(Relation relation, int column)
@@ -145,7 +165,7 @@ snapshot_open(text *name, Snapshot snapshot, SnapshotRow *row)
 
 	ScanKeyInit(&key, SNAPSHOTS_SNAPSHOT, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(name));
-	row->relation = policy_table_open("snapshots");
+	row->relation = open_snapshots();
 	row->index = NULL;
 	if (is_small(row->relation))
 	{

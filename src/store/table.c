@@ -13,6 +13,7 @@
 #include "utils/lsyscache.h"
 #include "utils/relcache.h"
 
+#include "columns.h"
 #include "store/table.h"
 
 Oid
@@ -97,8 +98,10 @@ policy_index_open(const char *name)
 }
 
 void
-policy_report_altered(const char *name)
+policy_check_columns(const char *name, TupleDesc tupdesc, const Oid *types, int ncolumns)
 {
+	if (policy_has_columns(tupdesc, types, ncolumns))
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the columns of \"%s.%s\" have been altered", POLICY_SCHEMA, name),

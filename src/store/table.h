@@ -34,8 +34,12 @@ extern Relation policy_primary_key_open(Relation relation);
 /* An index by name, likewise. */
 extern Relation policy_index_open(const char *name);
 
-/* Raises object_not_in_prerequisite_state: its columns are not those it was made with. */
-POLICY_NORETURN extern void policy_report_altered(const char *name);
+/*
+ * Raises object_not_in_prerequisite_state where a table's first columns are not of the
+ * types that it was made with (columns.h).
+ */
+extern void policy_check_columns(const char *name, TupleDesc tupdesc, const Oid *types,
+								 int ncolumns);
 
 /* Raises trigger_protocol_violated where a trigger is hung on another table than its own. */
 extern void policy_check_trigger_table(Relation relation, PolicyRelation *expected);
