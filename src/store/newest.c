@@ -6,9 +6,14 @@
  * was the newest release of all, and takes no look while it has had no message since.
  *
  * The message is a relcache invalidation of policy.release_signal, a table that
- * nothing else uses, sent by an ALWAYS trigger of policy.releases.  Like all invalidations it is sent when the transaction commits,
- * in WAL too, so that standbys get it; a transaction that rolls back takes its own
- * back; a full queue resets everything.  Messages are accepted before each use.
+ * nothing else uses, sent by an ALWAYS trigger of policy.releases.  Like all invalidations
+ * it is sent when the transaction commits, in WAL too, so that standbys get it; a
+ * transaction that rolls back takes its own back; a full queue resets everything.
+ * Messages are accepted before each use.
+ *
+ * A transaction can be seen a moment before its messages are sent.  So the trigger also
+ * locks the table, until they have been (locks go last, on a standby too, which knows of
+ * this mode alone), and who could not lock it just then takes a look.
  *
  * What is kept must be the newest under a catalog snapshot: a session whose own
  * snapshot is old would keep an old release for ever, as no second message comes.
@@ -29,6 +34,7 @@
 #include "access/xact.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -41,6 +47,9 @@
 /* Tables whose messages count: the signal, and what DDL could be done to. */
 static const char *const watched_names[] = {"release_signal", "releases", "snapshots"};
 static Oid	watched[lengthof(watched_names)];
+
+/* The signal's place among them. */
+#define SIGNAL 0
 
 /* The count begins past this. */
 #define NOT_WATCHED 0
@@ -78,8 +87,23 @@ policy_newest_init(void)
 void
 policy_newest_signal(void)
 {
+	Oid			signal = policy_relation_oid("release_signal");
+
+	LockRelationOid(signal, AccessExclusiveLock);
 	signals++;
-	CacheInvalidateRelcacheByRelid(policy_relation_oid("release_signal"));
+	CacheInvalidateRelcacheByRelid(signal);
+}
+
+/* Whether what can be seen of all releases has sent its messages. */
+static bool
+all_have_signalled(void)
+{
+	Oid			signal = watched[SIGNAL];
+
+	if (!ConditionalLockRelationOid(signal, AccessShareLock))
+		return false;
+	UnlockRelationOid(signal, AccessShareLock);
+	return true;
 }
 
 uint64
@@ -102,7 +126,7 @@ policy_newest_watch(void)
 bool
 policy_newest_known(Snapshot snapshot, PolicyLook *look)
 {
-	if (!known.valid)
+	if (!known.valid || !all_have_signalled())
 		return false;
 	AcceptInvalidationMessages();
 	if (known.signals != signals)

@@ -144,8 +144,13 @@ bool
 release_newest(Snapshot snapshot, int64 *release_id, text **name, TransactionId *xid)
 {
 	Relation	relation = policy_table_open("releases");
-	HeapTuple	newest = is_small(relation) ? newest_of_all(relation, snapshot) :
-	newest_by_index(relation, snapshot);
+	HeapTuple	newest;
+
+	/* What the session has of it may be as old as its transaction. */
+	if (snapshot == NULL)
+		InvalidateCatalogSnapshot();
+	newest = is_small(relation) ? newest_of_all(relation, snapshot) :
+		newest_by_index(relation, snapshot);
 
 	if (newest != NULL)
 	{

@@ -198,8 +198,8 @@ SELECT is(s.fail_mode, 'open', 'and shows it') FROM policy_status() s;
 RESET policy_engine.fail_mode;
 
 SELECT is((SELECT array_agg(c::regclass::text ORDER BY c::regclass::text) FROM pg_extension, unnest(extconfig) c
-		WHERE extname = 'policy_engine'), '{policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.attach_presets,policy.attached_tables,policy.attachment_id_seq,policy.decision_id_seq,policy.decisions,policy.decisions_default,policy.guarded_jobs,policy.halt_id_seq,policy.halt_signal,policy.halt_stops,policy.halts,policy.held_duties,policy.job_id_seq,policy.jobs,policy.release_signal,policy.releases,policy.remediations,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots}',
-	'every table and sequence goes into dumps, but for how far maintenance has come');
+		WHERE extname = 'policy_engine'), '{policy.approval_id_seq,policy.approval_votes,policy.approvals,policy.attach_presets,policy.attached_tables,policy.attachment_id_seq,policy.decision_id_seq,policy.decisions,policy.decisions_default,policy.guarded_jobs,policy.halt_id_seq,policy.halt_signal,policy.halt_stops,policy.halts,policy.held_duties,policy.job_id_seq,policy.jobs,policy.releases,policy.remediations,policy.seals,policy.simulation_flips,policy.simulation_id_seq,policy.simulations,policy.snapshots}',
+	'every table and sequence goes into dumps, but for how far maintenance has come and the signal of releases');
 
 --
 -- A policy is read from wherever PostgreSQL has put it
