@@ -76,6 +76,30 @@ sub finish
 	return;
 }
 
+# The first of the processors that may be used.
+sub _processor
+{
+	open my $status, '<', '/proc/self/status' or die "/proc/self/status: $!\n";
+	my ($first) = map { /^Cpus_allowed_list:\s*(\d+)/ ? $1 : () } <$status>;
+	return $first;
+}
+
+# Has the servers of sessions that are compared run on one processor: what disturbs it
+# meets them alike, and a slower one none alone.
+sub share_processor
+{
+	my $processor = _processor();
+
+	for my $session (@_)
+	{
+		my ($pid) = $session->ask('SELECT pg_backend_pid()');
+
+		`taskset -cp $processor $pid`;
+		die "taskset failed\n" if $?;
+	}
+	return;
+}
+
 # A text as a literal of SQL.
 sub literal
 {

@@ -296,6 +296,7 @@ sub _held
 	_prepare_queue($_, $claims) for $session, $other;
 	my ($waiting) = $other->ask(q{SELECT count(*) FROM policy.jobs WHERE state = 'awaiting_approval'});
 	die "$waiting jobs are held, not $held\n" if $waiting != $held;
+	BenchSession::share_processor($session, $other);
 	%ms = interleaved($claims,
 		held => sub { _claim_ms($other, $claim) },
 		'none held' => sub { _claim_ms($session, $claim) });
