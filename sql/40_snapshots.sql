@@ -13,7 +13,7 @@ CREATE TYPE policy.tree;
 CREATE FUNCTION policy.tree_in(cstring) RETURNS policy.tree
 	AS 'MODULE_PATHNAME', 'policy_tree_in' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION policy.tree_in(cstring) IS
-	'Input: empty, whatever the text is. A tree comes from its document alone.';
+	'Input: an empty text, for a tree comes from its document alone. Raises invalid_text_representation for any other.';
 
 CREATE FUNCTION policy.tree_out(policy.tree) RETURNS cstring
 	AS 'MODULE_PATHNAME', 'policy_tree_out' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -23,7 +23,7 @@ COMMENT ON FUNCTION policy.tree_out(policy.tree) IS
 CREATE FUNCTION policy.tree_recv(internal) RETURNS policy.tree
 	AS 'MODULE_PATHNAME', 'policy_tree_recv' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION policy.tree_recv(internal) IS
-	'Binary input: empty, whatever is sent.';
+	'Binary input: nothing. Raises invalid_binary_representation for anything.';
 
 CREATE FUNCTION policy.tree_send(policy.tree) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'policy_tree_send' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

@@ -8,7 +8,7 @@
  * stands for no other.
  *
  * No text and no message makes one, or a dump could bring in a tree that is not its
- * document's: what comes in is empty.
+ * document's: what goes out and comes in is empty.
  */
 #include "postgres.h"
 
@@ -103,9 +103,20 @@ make_empty(void)
 	return PointerGetDatum(empty);
 }
 
+static void
+refuse_content(int sqlstate)
+{
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("a policy.tree comes from its document alone"),
+			 errhint("Leave the column out: policy.snapshots has it from the document.")));
+}
+
 Datum
 policy_tree_in(PG_FUNCTION_ARGS)
 {
+	if (PG_GETARG_CSTRING(0)[0] != '\0')
+		refuse_content(ERRCODE_INVALID_TEXT_REPRESENTATION);
 	return make_empty();
 }
 
@@ -115,13 +126,13 @@ policy_tree_out(PG_FUNCTION_ARGS)
 	PG_RETURN_CSTRING(pstrdup(""));
 }
 
-/* What is sent is passed over. */
 Datum
 policy_tree_recv(PG_FUNCTION_ARGS)
 {
 	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
 
-	message->cursor = message->len;
+	if (message->cursor < message->len)
+		refuse_content(ERRCODE_INVALID_BINARY_REPRESENTATION);
 	return make_empty();
 }
 

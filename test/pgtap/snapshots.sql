@@ -1,5 +1,5 @@
 \ir common.psql
-SELECT plan(119);
+SELECT plan(120);
 
 CREATE TABLE texts (name text, source text);
 INSERT INTO texts VALUES ('one', E'version: v1\nrules: [{id: one, decision: allow}]\n'),
@@ -238,7 +238,8 @@ SELECT is((SELECT array_agg(octet_length(tree) > 0 ORDER BY staged_at, snapshot 
 SELECT is(tree, NULL, 'a large one has none') FROM policy.snapshots WHERE snapshot = '400 rules';
 SELECT is(decides(400), 'r400', 'and decides');
 SELECT is(tree::text || '.', '.', 'a tree has no text') FROM policy.snapshots WHERE snapshot = '4 rules';
-SELECT is(octet_length('no tree'::policy.tree), 0, 'and none comes from a text');
+SELECT is(octet_length(''::policy.tree), 0, 'an empty one is nothing');
+SELECT throws_ok($$SELECT 'no tree'::policy.tree$$, '22P02', 'a policy.tree comes from its document alone', 'and none comes from a text');
 SELECT is((SELECT count(*) FROM (SELECT DISTINCT * FROM policy.snapshots) s), (SELECT count(*) FROM policy.snapshots),
 	'a snapshot''s row can be compared with others');
 UPDATE policy.snapshots SET document = '{version: v1, rules: []}' WHERE snapshot = '40 rules';
