@@ -348,7 +348,12 @@ CREATE FUNCTION policy.expected_triggers(OUT relation regclass, OUT name text, O
 	FROM unnest(ARRAY['zz_guard_insert', 'zz_guard_update', 'guard_record', 'guard_delete',
 		'guard_flush']) g
 	UNION ALL VALUES ('policy.approvals'::regclass, 'approval_changed', 'O'),
+		('policy.attach_presets'::regclass, 'keep_built_in', 'O'),
+		('policy.snapshots'::regclass, 'check_snapshot', 'A'),
+		('policy.releases'::regclass, 'check_release', 'A'),
 		('policy.releases'::regclass, 'release_made', 'A'),
+		('policy.simulations'::regclass, 'acknowledge_only', 'A'),
+		('policy.simulations'::regclass, 'refuse_truncate', 'A'),
 		('policy.halts'::regclass, 'halt_changed', 'A'),
 		('policy.halts'::regclass, 'check_halt', 'A'),
 		('policy.halts'::regclass, 'refuse_delete', 'A'),
@@ -356,7 +361,8 @@ CREATE FUNCTION policy.expected_triggers(OUT relation regclass, OUT name text, O
 	UNION ALL
 	SELECT r.relation, g, 'A'
 	FROM (VALUES ('policy.snapshots'::regclass), ('policy.releases'::regclass),
-			('policy.seals'::regclass), ('policy.remediations'::regclass)
+			('policy.seals'::regclass), ('policy.remediations'::regclass),
+			('policy.simulation_flips'::regclass)
 		UNION ALL SELECT p.relid FROM pg_partition_tree('policy.decisions'::regclass) p) r(relation)
 		CROSS JOIN unnest(ARRAY['refuse_change', 'refuse_truncate']) g
 $$;

@@ -11,8 +11,8 @@
 #include "utils/array.h"
 #include "utils/syscache.h"
 
-#include "engine/verdict_cache.h"
 #include "columns.h"
+#include "engine/verdict_cache.h"
 #include "engine/verdict_sql.h"
 
 /* The composite's columns, in order. */

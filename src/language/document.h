@@ -71,13 +71,13 @@ extern char *policy_document_tree(Datum document, uint8 *digest, int *len);
 extern char *policy_stored_tree(Datum stored, const uint8 *digest, int *len);
 
 /* Writes a tree behind its header, which takes the room of a PolicyTreeHeader more. */
-extern void policy_tree_store(char *to, const uint8 *digest, const char *tree, int len);
+extern void policy_tree_pack(char *to, const uint8 *digest, const char *tree, int len);
 
 /*
- * The tree in bytes that policy_tree_store() has written, size of them; NULL where this
+ * The tree in bytes that policy_tree_pack() has written, size of them; NULL where this
  * version does not read it.  Raises data_corrupted where it is not what was written.
  */
-extern char *policy_tree_stored(char *bytes, Size size, const uint8 *digest, int *len);
+extern char *policy_tree_unpack(char *bytes, Size size, const uint8 *digest, int *len);
 
 /* Raises data_corrupted: a stored length does not fit. */
 extern void policy_document_report_damaged(void);

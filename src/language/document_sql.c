@@ -117,7 +117,7 @@ policy_document_tree(Datum document, uint8 *digest, int *len)
 		part = read_part(document, offset, size - offset);
 	if (VARSIZE_ANY_EXHDR(part) < skipped)
 		policy_document_report_damaged();
-	tree = policy_tree_stored(VARDATA_ANY(part) + skipped, VARSIZE_ANY_EXHDR(part) - skipped,
+	tree = policy_tree_unpack(VARDATA_ANY(part) + skipped, VARSIZE_ANY_EXHDR(part) - skipped,
 							  header.digest, len);
 	if (tree != NULL)
 		memcpy(digest, header.digest, POLICY_DIGEST_LENGTH);
@@ -175,7 +175,7 @@ make_document(const char *source, int len)
 	document->source_len = (uint32) len;
 	memcpy(document->source, source, len);
 	if (tree.len > 0)
-		policy_tree_store((char *) document + tree_offset, document->digest, tree.data, tree.len);
+		policy_tree_pack((char *) document + tree_offset, document->digest, tree.data, tree.len);
 	pfree(tree.data);
 	return document;
 }

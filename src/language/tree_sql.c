@@ -54,7 +54,7 @@ tree_crc(const uint8 *digest, const char *tree, int len)
 }
 
 void
-policy_tree_store(char *to, const uint8 *digest, const char *tree, int len)
+policy_tree_pack(char *to, const uint8 *digest, const char *tree, int len)
 {
 	PolicyTreeHeader header;
 
@@ -66,7 +66,7 @@ policy_tree_store(char *to, const uint8 *digest, const char *tree, int len)
 }
 
 char *
-policy_tree_stored(char *bytes, Size size, const uint8 *digest, int *len)
+policy_tree_unpack(char *bytes, Size size, const uint8 *digest, int *len)
 {
 	PolicyTreeHeader header;
 	char	   *tree = bytes + sizeof(header);
@@ -91,7 +91,7 @@ policy_stored_tree(Datum stored, const uint8 *digest, int *len)
 	if (size <= offsetof(StoredTree, tree) ||
 		memcmp(tree->digest, digest, POLICY_DIGEST_LENGTH) != 0)
 		return NULL;
-	return policy_tree_stored(tree->tree, size - offsetof(StoredTree, tree), digest, len);
+	return policy_tree_unpack(tree->tree, size - offsetof(StoredTree, tree), digest, len);
 }
 
 static Datum
@@ -159,7 +159,7 @@ policy_tree_of_document(PG_FUNCTION_ARGS)
 	stored = palloc(size);
 	SET_VARSIZE(stored, size);
 	memcpy(stored->digest, digest, POLICY_DIGEST_LENGTH);
-	policy_tree_store(stored->tree, digest, tree, len);
+	policy_tree_pack(stored->tree, digest, tree, len);
 	compressed = toast_compress_datum(PointerGetDatum(stored), TOAST_PGLZ_COMPRESSION);
 	if (DatumGetPointer(compressed) == NULL)
 		compressed = PointerGetDatum(stored);

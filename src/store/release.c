@@ -46,7 +46,7 @@ static const Oid snapshot_types[] = {
 	TEXTOID, POLICY_OWN_TYPE, BYTEAOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, POLICY_OWN_TYPE
 };
 
-/* Of releases, what is read here is of the view policy.active too, and so cannot be altered. */
+/* What is read of releases is in the view policy.active, too, and so cannot be altered. */
 static Relation
 open_snapshots(void)
 {

@@ -1,6 +1,6 @@
 -- policy_status(): one row for whoever looks after the engine.
 \ir common.psql
-SELECT plan(32);
+SELECT plan(35);
 
 SELECT is((SELECT array_agg(format('%s %s', c.name, c.type) ORDER BY c.n)
 	FROM (SELECT unnest(p.proargnames) AS name, format_type(unnest(p.proallargtypes), NULL) AS type, generate_subscripts(p.proargnames, 1) AS n
@@ -91,11 +91,16 @@ EXCEPTION WHEN SQLSTATE 'UNDOO' THEN
 	RETURN found;
 END
 $$;
+SELECT is_empty($$SELECT t.tgrelid::regclass, t.tgname::text, t.tgenabled::text FROM pg_trigger t
+		JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = t.tgrelid AND d.deptype = 'e'
+		JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'policy_engine' WHERE NOT t.tgisinternal
+		EXCEPT SELECT relation, name, enabled FROM policy.expected_triggers()$$, 'every trigger of the extension''s tables is looked after');
 SELECT alike(array_to_string(warned(statement), '; '), '%a trigger of the extension is disabled or gone%', 'warned of: ' || statement)
 FROM (VALUES ('ALTER TABLE policy.jobs DISABLE TRIGGER zz_guard_insert'), ('ALTER TABLE policy.jobs DISABLE TRIGGER ALL'),
 	('ALTER TABLE policy.jobs DISABLE TRIGGER guard_record'), ('ALTER TABLE policy.decisions DISABLE TRIGGER refuse_change'),
 	('ALTER TABLE policy.approvals DISABLE TRIGGER approval_changed'), ('ALTER TABLE policy.releases DISABLE TRIGGER ALL'),
-	('ALTER TABLE policy.snapshots DISABLE TRIGGER ALL'), ('ALTER TABLE policy.seals DISABLE TRIGGER ALL'),
+	('ALTER TABLE policy.snapshots DISABLE TRIGGER ALL'), ('ALTER TABLE policy.snapshots DISABLE TRIGGER check_snapshot'),
+	('ALTER TABLE policy.simulations DISABLE TRIGGER acknowledge_only'), ('ALTER TABLE policy.seals DISABLE TRIGGER ALL'),
 	('ALTER EXTENSION policy_engine DROP FUNCTION policy.guard_insert(); DROP FUNCTION policy.guard_insert() CASCADE'),
 	('ALTER TABLE policy.jobs ENABLE REPLICA TRIGGER zz_guard_insert'),
 	('ALTER TABLE policy.decisions_default DISABLE TRIGGER refuse_truncate')) t(statement);

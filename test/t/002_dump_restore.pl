@@ -96,6 +96,14 @@ sub data_without_triggers
 	is($node->safe_psql('postgres', 'SELECT DISTINCT coalesce(octet_length(tree), 0) FROM policy.snapshots'), '0',
 		'data without triggers: no tree came with it');
 	is(verdicts($node), $verdicts, 'data without triggers: verdicts are the same');
+	my $warnings = q{SELECT array_to_string(warnings, '; ') FROM policy_status()};
+	like($node->safe_psql('postgres', $warnings), qr/a trigger of the extension is disabled or gone: .*policy\.releases\.release_made/,
+		'data without triggers: they are no more what they were, and it is said');
+	$node->safe_psql('postgres', <<'SQL');
+SELECT format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, name)
+FROM policy.expected_triggers() WHERE enabled = 'A' \gexec
+SQL
+	is($node->safe_psql('postgres', $warnings), '', 'data without triggers: until they are put right');
 	$node->stop;
 	$node->clean_node;
 	return;
