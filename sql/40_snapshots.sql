@@ -202,7 +202,7 @@ COMMENT ON TRIGGER release_made ON policy.releases IS 'Makes a release seen by t
 
 CREATE TABLE policy.release_signal ();
 COMMENT ON TABLE policy.release_signal IS
-	'Always empty, and in no dump. A release invalidates what the server''s sessions have cached of it, and of nothing else: so they know that there is a newer one. It is locked until they do: who holds it keeps releases waiting.';
+	'Always empty, and in no dump. A release invalidates what the server''s sessions have cached of it, and of nothing else: so they know that there is a newer one. It is locked from the commit on until they do: who holds it keeps commits of releases waiting.';
 
 CREATE VIEW policy.active AS
 	SELECT r.release_id, r.snapshot, r.released_at AS since, r.note, r.released_by

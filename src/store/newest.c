@@ -11,9 +11,10 @@
  * transaction that rolls back takes its own back; a full queue resets everything.
  * Messages are accepted before each use.
  *
- * A transaction can be seen a moment before its messages are sent.  So the trigger also
- * locks the table, until they have been (locks go last, on a standby too, which knows of
- * this mode alone), and who could not lock it just then takes a look.
+ * A transaction can be seen a moment before its messages are sent.  So one that has
+ * released locks the table, from its commit on until they have been (locks go last, on a
+ * standby too, which knows of this mode alone), and who could not lock it just then takes
+ * a look.
  *
  * What is kept must be the newest under a catalog snapshot: a session whose own
  * snapshot is old would keep an old release for ever, as no second message comes.
@@ -56,6 +57,9 @@ static Oid	watched[lengthof(watched_names)];
 
 static uint64 signals = 1;
 
+/* The signal, where this transaction has sent it; not its name, which may be gone then. */
+static Oid	to_lock = InvalidOid;
+
 typedef struct KnownRelease
 {
 	bool		valid;
@@ -78,20 +82,30 @@ relation_changed(Datum arg, Oid relid)
 	}
 }
 
+static void
+lock_at_commit(XactEvent event, void *arg)
+{
+	if (!OidIsValid(to_lock))
+		return;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		LockRelationOid(to_lock, AccessExclusiveLock);
+	else
+		to_lock = InvalidOid;
+}
+
 void
 policy_newest_init(void)
 {
 	CacheRegisterRelcacheCallback(relation_changed, 0);
+	RegisterXactCallback(lock_at_commit, NULL);
 }
 
 void
 policy_newest_signal(void)
 {
-	Oid			signal = policy_relation_oid("release_signal");
-
-	LockRelationOid(signal, AccessExclusiveLock);
+	to_lock = policy_relation_oid("release_signal");
 	signals++;
-	CacheInvalidateRelcacheByRelid(signal);
+	CacheInvalidateRelcacheByRelid(to_lock);
 }
 
 /* Whether what can be seen of all releases has sent its messages. */
